@@ -1,0 +1,80 @@
+"""Images through the AIAI / OpenAI-compatible endpoint `POST /v1/images/generations/`, asynchronously.
+
+Layers; an import only points down, and the checks see to it:
+
+    edges      cli  server                                          what people and other systems touch
+    client     _client  _call  _answers  _downloads  _transport     the only layer that awaits
+    core       wire  policy, over  _schemas  _models  _facts  _errors    pure: bytes and numbers in, values out
+
+Importing this loads neither aiohttp nor cattrs: they come with the first request.
+"""
+
+from aiai_async._client import AsyncImagesClient
+from aiai_async._errors import (
+    AIAIError,
+    APIConnectionError,
+    APIError,
+    APIResponseError,
+    APIStatusError,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    ConfigurationError,
+    ConflictError,
+    DownloadError,
+    IncompleteStreamError,
+    InternalServerError,
+    InvalidRequestError,
+    ModerationBlockedError,
+    NotFoundError,
+    PayloadTooLargeError,
+    PermissionDeniedError,
+    QuotaExceededError,
+    RateLimitError,
+    StreamError,
+    UnprocessableEntityError,
+)
+from aiai_async._facts import RateLimits, Usage
+from aiai_async._schemas import Image, ImageRequest, ImagesResponse
+from aiai_async._sinks import FileSink, ImageSink
+from aiai_async._transport import AiohttpTransport
+from aiai_async._version import __version__
+from aiai_async.policy.deadlines import Timeout
+from aiai_async.policy.retry import RetryPolicy
+
+__all__ = [
+    "AIAIError",
+    "APIConnectionError",
+    "APIError",
+    "APIResponseError",
+    "APIStatusError",
+    "APITimeoutError",
+    "AiohttpTransport",
+    "AsyncImagesClient",
+    "AuthenticationError",
+    "BadRequestError",
+    "ConfigurationError",
+    "ConflictError",
+    "DownloadError",
+    "FileSink",
+    "Image",
+    "ImageRequest",
+    "ImageSink",
+    "ImagesResponse",
+    "IncompleteStreamError",
+    "InternalServerError",
+    "InvalidRequestError",
+    "ModerationBlockedError",
+    "NotFoundError",
+    "PayloadTooLargeError",
+    "PermissionDeniedError",
+    "QuotaExceededError",
+    "RateLimitError",
+    "RateLimits",
+    "RetryPolicy",
+    "StreamError",
+    "Timeout",
+    "UnprocessableEntityError",
+    "Usage",
+    "__version__",
+]

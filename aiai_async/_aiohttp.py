@@ -1,0 +1,306 @@
+"""The only module that touches aiohttp: its sessions, its settings, and its exceptions turned into ours."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl as ssl_module
+import urllib.request
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Final
+from urllib.parse import urlsplit
+
+import aiohttp
+import aiohttp.abc
+import aiohttp.payload
+
+from aiai_async._errors import APIConnectionError, APITimeoutError, ConfigurationError
+from aiai_async._exchange import AddressForbidden, AddressRule, TransportRequest
+from aiai_async._facts import Headers
+from aiai_async.wire.addresses import is_literal, is_public
+from aiai_async.wire.endpoint import Origin
+
+_IDLE_SECONDS: Final = 15.0
+# Image calls are silent for minutes, and middle boxes forget silent connections, some after a minute.
+_KEEP_ALIVE_SECONDS: Final = 45
+_NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
+
+
+class Pool:
+    """The connections of one event loop. Made, used and closed on that loop."""
+
+    def __init__(
+        self,
+        *,
+        connector_factory: Callable[[], aiohttp.BaseConnector] | None,
+        trace_configs: Sequence[aiohttp.TraceConfig],
+    ) -> None:
+        self._connector_factory: Final = connector_factory
+        self._trace_configs: Final = list(trace_configs)
+        self._sessions: Final[dict[AddressRule | None, aiohttp.ClientSession]] = {}
+        self._proxies: Final[dict[Origin, str | None]] = {}
+        self._closer: AsyncGenerator[None] | None = None
+
+    async def send(self, request: TransportRequest) -> Response:
+        """Send a request and wait for the head of the answer."""
+        session = await self._open(request.address_rule)
+        origin = Origin.of(request.url)
+        proxy = request.proxy or self._find_proxy(origin, request.url)
+        if request.address_rule is not None:
+            _check_literal(origin, request.address_rule)
+        body = None if request.body is None else _Body(request.body, request.on_sent)
+        try:
+            response = await session.request(
+                request.method,
+                request.url,
+                headers=request.headers,
+                data=body,
+                allow_redirects=False,
+                proxy=proxy,
+                ssl=True if request.ssl is None else request.ssl,
+                timeout=_timeout(request.connect_timeout),
+            )
+        except (aiohttp.ClientError, OSError) as error:
+            if session.closed and (body is None or not body.was_written):
+                raise _unsent(origin, "the client was closed") from error
+            raise _translate(error, origin, request, proxy=proxy) from error
+        if body is None:
+            request.on_sent()
+        return Response(response, origin)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        sessions = list(self._sessions.values())
+        self._sessions.clear()
+        for session in sessions:
+            await session.close()
+        closer, self._closer = self._closer, None
+        if closer is not None:
+            await closer.aclose()
+
+    async def aclose_from(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close every connection, on `loop`, which the pool belongs to; nothing is left of a loop that has ended."""
+        if loop is asyncio.get_running_loop():
+            await self.aclose()
+        elif loop.is_running():
+            # Not awaited: a loop that stops just now would never answer.
+            loop.call_soon_threadsafe(lambda: loop.create_task(self.aclose()))
+
+    async def _open(self, rule: AddressRule | None) -> aiohttp.ClientSession:
+        session = self._sessions.get(rule)
+        if session is None or session.closed:
+            session = self._sessions[rule] = aiohttp.ClientSession(
+                connector=self._make_connector(rule),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=_NO_TIMEOUT,
+                trace_configs=self._trace_configs,
+                trust_env=False,
+            )
+            if self._closer is None:
+                # A loop that ends closes its asynchronous generators: so it closes this pool too, without a warning.
+                self._closer = self._close_with_loop()
+                await anext(self._closer)
+        return session
+
+    async def _close_with_loop(self) -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            self._closer = None
+            await self.aclose()
+
+    def _make_connector(self, rule: AddressRule | None) -> aiohttp.BaseConnector:
+        if rule is None and self._connector_factory is not None:
+            return self._connector_factory()
+        return aiohttp.TCPConnector(
+            limit=0,
+            keepalive_timeout=_IDLE_SECONDS,
+            socket_factory=_make_socket,
+            resolver=None if rule is None else _GuardedResolver(rule),
+        )
+
+    def _find_proxy(self, origin: Origin, url: str) -> str | None:
+        if origin not in self._proxies:
+            self._proxies[origin] = _read_environment(origin, url)
+        return self._proxies[origin]
+
+
+class Response:
+    """An answer over aiohttp; see `TransportResponse`."""
+
+    __slots__ = ("_origin", "_response", "headers", "status")
+
+    def __init__(self, response: aiohttp.ClientResponse, origin: Origin) -> None:
+        self._response: Final = response
+        self._origin: Final = origin
+        self.status: int = response.status
+        self.headers: Headers = Headers(response.headers.items())
+
+    async def read(self) -> bytes:
+        """Give the next piece of the body; empty at its end."""
+        try:
+            return await self._response.content.readany()
+        except (aiohttp.ClientError, OSError) as error:
+            raise _broken(error, self._origin, "broke before the answer was whole") from error
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._response.close()
+
+
+class _Body(aiohttp.payload.BytesPayload):
+    """A request body that says when it was written."""
+
+    def __init__(self, body: bytes, on_sent: Callable[[], None]) -> None:
+        super().__init__(body, content_type="application/json")
+        self.was_written = False
+        self._on_sent: Final = on_sent
+
+    async def write_with_length(self, writer: aiohttp.abc.AbstractStreamWriter, content_length: int | None) -> None:
+        await super().write_with_length(writer, content_length)
+        self.was_written = True
+        self._on_sent()
+
+
+class _GuardedResolver(aiohttp.abc.AbstractResolver):
+    """Looks hosts up as usual and refuses addresses that the rule forbids: what is checked is what is connected to."""
+
+    def __init__(self, rule: AddressRule) -> None:
+        self._rule: Final = rule
+        self._resolver: Final = aiohttp.DefaultResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[aiohttp.abc.ResolveResult]:
+        results = await self._resolver.resolve(host, port, family)
+        if host != self._rule.trusted_host:
+            for result in results:
+                if not is_public(result["host"]):
+                    raise _AddressRefused(host, result["host"])
+        return results
+
+    async def close(self) -> None:
+        await self._resolver.close()
+
+
+class _AddressRefused(OSError):
+    """A host has an address that links must not lead to."""
+
+    def __init__(self, host: str, address: str) -> None:
+        super().__init__(f"{host} is at {address}, which is not a public address")
+
+
+def _check_literal(origin: Origin, rule: AddressRule) -> None:
+    """Refuse a host that is a forbidden address itself: no resolver is asked about it."""
+    if origin.host != rule.trusted_host and is_literal(origin.host) and not is_public(origin.host):
+        raise AddressForbidden(str(_AddressRefused(origin.host, origin.host)), host=origin.host, port=origin.port)
+
+
+def _make_socket(info: tuple[object, ...]) -> socket.socket:
+    family, kind, protocol, *_ = info
+    made = socket.socket(family, kind, protocol)  # type: ignore[arg-type] # getaddrinfo's tuple, typed as Any parts
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", _KEEP_ALIVE_SECONDS),
+        ("TCP_KEEPINTVL", _KEEP_ALIVE_SECONDS),
+        ("TCP_KEEPCNT", 4),
+    ):
+        # Not every system has all three; macOS names the first TCP_KEEPALIVE.
+        if (option := getattr(socket, name, None)) is not None:
+            made.setsockopt(socket.IPPROTO_TCP, option, value)
+    return made
+
+
+def _timeout(connect: float | None) -> aiohttp.ClientTimeout:
+    if connect is None:
+        return _NO_TIMEOUT
+    return aiohttp.ClientTimeout(total=None, connect=connect, sock_connect=None, sock_read=None)
+
+
+def _read_environment(origin: Origin, url: str) -> str | None:
+    """Find the proxy that the environment names; aiohttp's `trust_env` would also look netrc up on every request."""
+    host = urlsplit(url).netloc.rpartition("@")[2]
+    if urllib.request.proxy_bypass(host):
+        return None
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(origin.scheme) or proxies.get("all")
+    if not proxy:
+        return None
+    if "://" not in proxy:
+        proxy = f"http://{proxy}"
+    parts = urlsplit(proxy)
+    if parts.scheme not in ("http", "https"):
+        raise ConfigurationError(
+            f"the environment names the proxy {parts.scheme}://{parts.hostname}, and only http and https proxies work; "
+            f"unset {origin.scheme.upper()}_PROXY and ALL_PROXY, or give proxy="
+        )
+    return proxy
+
+
+def _translate(error: Exception, origin: Origin, request: TransportRequest, *, proxy: str | None) -> APIConnectionError:
+    """Turn what aiohttp raised instead of an answer into our exception."""
+    place = f"{origin.host}:{origin.port}"
+    if proxy:
+        place += f" through the proxy {urlsplit(proxy).hostname}:{urlsplit(proxy).port}"
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return APITimeoutError(
+            f"no connection to {place} within {request.connect_timeout:g} s",
+            hint="raise Timeout.connect, or check the network and base_url",
+            host=origin.host,
+            port=origin.port,
+            phase="connect",
+            seconds=request.connect_timeout,
+        )
+    if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, _AddressRefused):
+        return AddressForbidden(str(error.os_error), host=origin.host, port=origin.port)
+    if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError, aiohttp.InvalidURL)):
+        return _unsent(origin, f"could not connect to {place}: {_describe(error)}")
+    if isinstance(error, TimeoutError) and error.errno is None:
+        # None of our settings lets aiohttp time out here, but a connector or a trace of the user's can.
+        return APITimeoutError(
+            f"no answer from {place} in time",
+            host=origin.host,
+            port=origin.port,
+            phase="first_byte",
+            may_have_been_billed=True,
+        )
+    return _broken(error, origin, "broke before there was an answer")
+
+
+def _unsent(origin: Origin, message: str) -> APIConnectionError:
+    """Say that nothing was sent."""
+    return APIConnectionError(message, hint="check base_url and the network", host=origin.host, port=origin.port)
+
+
+def _broken(error: Exception, origin: Origin, what: str) -> APIConnectionError:
+    """Say that a connection broke after it was made: the request may have arrived."""
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        reason = "the server closed it"
+    elif isinstance(error, aiohttp.ClientPayloadError):
+        reason = "the body ended early, or is not what its header fields say"
+    elif isinstance(error, aiohttp.ClientResponseError):
+        reason = f"what the server sent is not HTTP: {error.message}"
+    else:
+        reason = _describe(error)
+    return APIConnectionError(
+        f"the connection to {origin.host}:{origin.port} {what}: {reason}",
+        host=origin.host,
+        port=origin.port,
+        may_have_been_billed=True,
+    )
+
+
+def _describe(error: Exception) -> str:
+    """Say in words why there is no connection; without URLs, which may hold passwords."""
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"the proxy answered {error.status} {error.message}"
+    if isinstance(error, aiohttp.InvalidURL):
+        return "the URL can't be used"
+    cause: BaseException = error
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        cause = error.certificate_error
+    elif isinstance(error, aiohttp.ClientConnectorError):
+        cause = error.os_error
+    if isinstance(cause, ssl_module.SSLCertVerificationError):
+        return f"the certificate was not accepted: {cause.verify_message}"
+    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__

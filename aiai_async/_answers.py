@@ -1,0 +1,173 @@
+"""Reads the body of an answer as it arrives: small ones whole, others through the scanner.
+
+Knows nothing of attempts; what it has to say about time goes to a `ReadingClock`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+import attrs
+
+from aiai_async._errors import APIResponseError
+from aiai_async._exchange import TransportResponse
+from aiai_async._schemas import Image
+from aiai_async._sinks import MemoryReceiver, SinkFactory, SinkReceiver
+from aiai_async.wire import codec
+from aiai_async.wire.images import MAX_IMAGE_BYTES, ImageScanner
+from aiai_async.wire.problems import MAX_ERROR_BYTES
+
+# Below that the answer is read whole: one parse of it costs less than the page faults of decoding it in pieces.
+_SMALL_BYTES: Final = 512_000
+
+
+class ReadingClock(Protocol):
+    """Is told what happens, so that the right deadline runs."""
+
+    def note_progress(self) -> None:
+        """A piece of an image came."""
+        ...
+
+    def pause(self) -> None:
+        """The caller's own code is at work until the next progress."""
+        ...
+
+
+@attrs.frozen
+class ParsedAnswer:
+    """An answer's JSON, with the number of an image in the place of its text, and those images."""
+
+    tree: dict[str, object]
+    images: list[Image]
+
+
+class AnswerReader:
+    """Reads the body of one answer, once, by `read`.
+
+    Args:
+        response: the answer, its head read.
+        max_bytes: bound of the whole body, after decompression.
+        sink: where images go; None: into memory.
+        expects_one: whether one image was asked for.
+        clock: is told of progress.
+    """
+
+    def __init__(
+        self,
+        response: TransportResponse,
+        *,
+        max_bytes: int,
+        sink: SinkFactory | None,
+        expects_one: bool,
+        clock: ReadingClock,
+    ) -> None:
+        self._response: Final = response
+        self._max_bytes: Final = max_bytes
+        self._sink: Final = sink
+        self._expects_one: Final = expects_one
+        self._clock: Final = clock
+        self._length: Final = _read_length(response.headers)
+        self.text = b""
+        """What is known of the body's text, for errors: without images where the scanner read it."""
+
+    async def read(self) -> ParsedAnswer:
+        """Read the body and parse it.
+
+        Raises:
+            APIResponseError: it is no answer, or passes a bound.
+            APIConnectionError: the connection broke before the end.
+            Exception: whatever the sink raises.
+        """
+        if self._length is not None and self._length > self._max_bytes:
+            raise self._too_long()
+        if self._sink is None and self._length is not None and self._length < _SMALL_BYTES:
+            return await self._read_whole()
+        return await self._read_in_pieces()
+
+    async def _read_whole(self) -> ParsedAnswer:
+        pieces: list[bytes] = []
+        has_image = False
+        while piece := await self._response.read():
+            pieces.append(piece)
+            has_image = has_image or b'"b64_json"' in piece
+            if has_image:
+                self._clock.note_progress()
+        self.text = b"".join(pieces)
+        if not codec.may_be_answer(self.text):
+            raise codec.refuse_text(self.text)
+        tree = codec.parse_answer(self.text)
+        return ParsedAnswer(tree, codec.take_images(tree))
+
+    async def _read_in_pieces(self) -> ParsedAnswer:
+        scanner = ImageScanner()
+        receiver = self._make_receiver()
+        size_bytes = 0
+        has_begun = False
+        try:
+            while piece := await self._response.read():
+                size_bytes += len(piece)
+                if size_bytes > self._max_bytes:
+                    raise self._too_long()
+                found = scanner.feed(piece)
+                if found:
+                    if self._sink is not None:
+                        self._clock.pause()
+                    await receiver.take(found)
+                    self._clock.note_progress()
+                if not has_begun:
+                    has_begun = await self._check_beginning(scanner.text)
+            self.text = scanner.finish()
+        except BaseException:
+            self.text = scanner.text
+            await receiver.abort()
+            raise
+        if not has_begun:
+            raise codec.refuse_text(self.text)
+        return ParsedAnswer(codec.parse_answer(self.text), receiver.images)
+
+    async def _check_beginning(self, text: bytes) -> bool:
+        """Tell whether the body begins like an answer; False where nothing but white space has come.
+
+        Raises:
+            APIResponseError: it begins otherwise.
+        """
+        if codec.may_be_answer(text):
+            return True
+        if not text.strip():
+            return False
+        while len(text) < MAX_ERROR_BYTES and (piece := await self._response.read()):
+            text += piece
+        raise codec.refuse_text(text)
+
+    def _make_receiver(self) -> MemoryReceiver | SinkReceiver:
+        if self._sink is not None:
+            return SinkReceiver(self._sink)
+        if self._expects_one and self._length is not None:
+            return MemoryReceiver(min(self._length * 3 // 4, MAX_IMAGE_BYTES))
+        return MemoryReceiver()
+
+    def _too_long(self) -> APIResponseError:
+        return APIResponseError(
+            f"the answer has more than max_answer_bytes={self._max_bytes:,}",
+            hint="ask for fewer images at once, or raise max_answer_bytes",
+            may_have_been_billed=True,
+        )
+
+
+async def read_bounded(response: TransportResponse, max_bytes: int) -> bytes:
+    """Read a body to its end, or until it has more than `max_bytes`, and give at most that many."""
+    pieces: list[bytes] = []
+    size_bytes = 0
+    while size_bytes <= max_bytes and (piece := await response.read()):
+        pieces.append(piece)
+        size_bytes += len(piece)
+    return b"".join(pieces)[:max_bytes]
+
+
+def _read_length(headers: Mapping[str, str]) -> int | None:
+    """Give the body's length where it is known: of a compressed one it isn't."""
+    length = headers.get("content-length", "")
+    if headers.get("content-encoding", "identity").lower() != "identity" or not length.isascii():
+        return None
+    return int(length) if length.isdigit() else None

@@ -1,0 +1,200 @@
+"""Images that a server gave as links: fetched without the key, from public addresses only, tried again on their own."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import random
+import time
+from typing import Final
+from urllib.parse import urljoin
+
+import anyio
+import attrs
+
+from aiai_async._errors import APIConnectionError, DownloadError
+from aiai_async._exchange import AddressForbidden, AddressRule, TransportRequest, TransportResponse
+from aiai_async._log import LOGGER
+from aiai_async._secret import strip_query, strip_userinfo
+from aiai_async._shared import Options, Shared
+from aiai_async.policy.deadlines import Deadlines
+from aiai_async.policy.retry import backoff
+from aiai_async.wire.endpoint import MAX_REDIRECTS, Origin
+from aiai_async.wire.images import MAX_IMAGE_BYTES
+from aiai_async.wire.limits import parse_retry_after
+
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+# Fetching costs nothing and changes nothing, so more is tried again than for a request.
+_AGAIN: Final = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
+
+
+class Downloader:
+    """Fetches the links of one client view.
+
+    Args:
+        shared: what the client's calls share.
+        options: whose `timeout` and `retry` hold here too; each download has a `total` of its own.
+    """
+
+    __slots__ = ("_options", "_rule", "_scope", "_shared")
+
+    def __init__(self, shared: Shared, options: Options) -> None:
+        self._shared: Final = shared
+        self._options: Final = options
+        self._rule: Final = None if options.allow_private_downloads else AddressRule(options.endpoint.origin.host)
+
+    async def fetch(self, url: str) -> bytes:
+        """Fetch an image.
+
+        Args:
+            url: absolute, http or https.
+
+        Raises:
+            DownloadError: it can't be fetched, or what lies there is no image.
+        """
+        _check_url(url, url)
+        policy, started_at = self._options.retry, anyio.current_time()
+        deadlines = Deadlines(self._options.timeout, started_at=started_at)
+        for attempts in itertools.count(1):
+            asked_at = anyio.current_time()
+            async with self._shared.permit():
+                if self._shared.is_closed:
+                    raise _refuse(url, "the client was closed; read images before that")
+                deadlines.postpone(anyio.current_time() - asked_at)
+                outcome = await self._attempt(url, deadlines)
+            if isinstance(outcome, bytes):
+                return outcome
+            delay = max(
+                backoff(attempts, base_delay=policy.base_delay, max_delay=policy.max_delay, random=random.random),
+                outcome.retry_after,
+            )
+            is_too_long = policy.max_retry_after is not None and outcome.retry_after > policy.max_retry_after
+            is_late = delay >= deadlines.time_left(anyio.current_time())
+            if not outcome.is_worth_another or attempts > policy.max_retries or is_too_long or is_late:
+                raise _refuse(url, f"{outcome.words} [attempt {attempts}]", outcome.status) from outcome.cause
+            await anyio.sleep(delay)
+        raise AssertionError("counting has no end")
+
+    async def _attempt(self, url: str, deadlines: Deadlines) -> bytes | _Failure:
+        started_at = anyio.current_time()
+        outcome: bytes | _Failure | None = None
+        # The first byte of a file that lies ready is waited for no longer than the next ones.
+        deadlines.progress(started_at)
+        try:
+            with anyio.CancelScope(deadline=deadlines.at) as scope:
+                outcome = await _Fetch(self._shared, self._options, self._rule, deadlines, scope).run(url)
+            if outcome is None:
+                outcome = _Failure(f"nothing more came within Timeout.{deadlines.phase}={deadlines.seconds:g} s")
+            return outcome
+        finally:
+            if LOGGER.isEnabledFor(logging.INFO):
+                result = "200" if isinstance(outcome, bytes) else "cancelled" if outcome is None else outcome.words
+                LOGGER.info("GET %s %s in %.3f s", strip_query(url), result, anyio.current_time() - started_at)
+
+
+@attrs.frozen
+class _Failure:
+    """Why an attempt gave no image."""
+
+    words: str
+    status: int | None = None
+    is_worth_another: bool = True
+    retry_after: float = 0.0
+    cause: Exception | None = None
+
+
+class _Fetch:
+    """One attempt: a GET, and those that its redirects lead to."""
+
+    def __init__(
+        self,
+        shared: Shared,
+        options: Options,
+        rule: AddressRule | None,
+        deadlines: Deadlines,
+        scope: anyio.CancelScope,
+    ) -> None:
+        self._shared: Final = shared
+        self._options: Final = options
+        self._rule: Final = rule
+        self._deadlines: Final = deadlines
+        self._scope: Final = scope
+
+    async def run(self, url: str) -> bytes | _Failure:
+        first = url
+        for _ in range(MAX_REDIRECTS + 1):
+            try:
+                response = await self._get(url)
+            except AddressForbidden as error:
+                words = f"{error.message}; allow_private_downloads=True lifts that"
+                return _Failure(words, is_worth_another=False, cause=error)
+            except APIConnectionError as error:
+                return _Failure(error.message, cause=error)
+            try:
+                location = response.headers.get("location")
+                if response.status not in _REDIRECTS or location is None:
+                    return await self._read(response)
+            except APIConnectionError as error:
+                return _Failure(error.message, response.status, cause=error)
+            finally:
+                response.close()
+            url = urljoin(url, location)
+            _check_url(url, first)
+        return _Failure(f"it redirects more than {MAX_REDIRECTS} times", is_worth_another=False)
+
+    async def _get(self, url: str) -> TransportResponse:
+        return await self._shared.transport.send(
+            TransportRequest(
+                method="GET",
+                # The link is sent without the user and password that it may hold: nobody asked to send any.
+                url=strip_userinfo(url),
+                headers={"accept": "image/*, */*;q=0.5"},
+                connect_timeout=self._options.timeout.connect,
+                proxy=self._options.proxy,
+                ssl=self._options.ssl,
+                address_rule=self._rule,
+            )
+        )
+
+    async def _read(self, response: TransportResponse) -> bytes | _Failure:
+        status = response.status
+        if status != 200:
+            wait = parse_retry_after(response.headers, now=time.time()) or 0.0
+            return _Failure(f"{status} was answered", status, status in _AGAIN, wait)
+        pieces: list[bytes] = []
+        size_bytes = 0
+        while piece := await response.read():
+            pieces.append(piece)
+            size_bytes += len(piece)
+            if size_bytes > MAX_IMAGE_BYTES:
+                return _Failure(f"the image has more than {MAX_IMAGE_BYTES:,} bytes", status, is_worth_another=False)
+            self._deadlines.progress(anyio.current_time())
+            self._scope.deadline = self._deadlines.at
+        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if not size_bytes:
+            return _Failure("an empty body was answered", status, is_worth_another=False)
+        if kind.startswith("text/") or kind in ("application/json", "application/xml"):
+            return _Failure(f"what lies there is {kind}, not an image", status, is_worth_another=False)
+        return b"".join(pieces)
+
+
+def _check_url(url: str, first: str) -> None:
+    """Refuse what is no http(s) URL.
+
+    Args:
+        url: the link, or where a redirect leads.
+        first: the link itself.
+    """
+    try:
+        Origin.of(url)
+    except ValueError as error:
+        raise _refuse(first, f"{strip_query(url)[:100]!r} can't be fetched, {error}") from None
+
+
+def _refuse(url: str, words: str, status: int | None = None) -> DownloadError:
+    shown = strip_query(url)[:200]
+    return DownloadError(
+        f"the image at {shown} could not be downloaded: {words}; it was made, so don't generate it again",
+        url=shown,
+        status_code=status,
+    )

@@ -1,0 +1,54 @@
+"""One of a thing for each event loop: connections and queues belong to the loop that uses them."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Callable
+from typing import Final, Generic, TypeVar
+
+from aiai_async._errors import ConfigurationError
+
+T = TypeVar("T")
+
+
+class PerLoop(Generic[T]):
+    """Makes one value for each event loop, at its first use there, and forgets it with the loop.
+
+    Args:
+        make: makes the value; called on the loop that it is for.
+    """
+
+    __slots__ = ("_make", "_values")
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make: Final = make
+        self._values: Final[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, T]] = weakref.WeakKeyDictionary()
+
+    def get(self) -> T:
+        """Give the running loop's value.
+
+        Raises:
+            ConfigurationError: the running event loop is trio's.
+        """
+        loop = _running_loop()
+        value = self._values.get(loop)
+        if value is None:
+            value = self._values[loop] = self._make()
+        return value
+
+    def take_all(self) -> list[tuple[asyncio.AbstractEventLoop, T]]:
+        """Give every loop's value and forget them."""
+        values = list(self._values.items())
+        self._values.clear()
+        return values
+
+
+def _running_loop() -> asyncio.AbstractEventLoop:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise ConfigurationError(
+            "aiai_async runs on asyncio, and no asyncio event loop runs here; "
+            "trio is not supported yet: use asyncio.run(...) or anyio.run(..., backend='asyncio')"
+        ) from None

@@ -1,0 +1,119 @@
+"""What the calls of a client share, and the options that each of its views has of its own."""
+
+from __future__ import annotations
+
+import inspect
+import ssl as ssl_module
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Final
+
+import anyio
+import attrs
+
+from aiai_async._errors import ConfigurationError
+from aiai_async._exchange import Transport
+from aiai_async._loops import PerLoop
+from aiai_async._secret import Redactor, Secret, find_password, is_sensitive_header
+from aiai_async.policy.deadlines import Timeout
+from aiai_async.policy.retry import RetryPolicy
+from aiai_async.wire.endpoint import Endpoint
+
+KeySource = Secret | Callable[[], Awaitable[str]]
+"""The key itself, or an async callable that is asked once per attempt."""
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """How calls are made; `with_options` changes a copy."""
+
+    key: KeySource = attrs.field(repr=False)
+    endpoint: Endpoint
+    base_url: str = attrs.field(repr=False)
+    """As it was given, perhaps with a password."""
+    timeout: Timeout
+    retry: RetryPolicy
+    default_headers: Mapping[str, str] = attrs.field(repr=False)
+    proxy: str | None = attrs.field(repr=False)
+    ssl: ssl_module.SSLContext | bool | None
+    validate: bool
+    allow_private_downloads: bool
+    max_answer_bytes: int
+
+    async def read_key(self) -> Secret:
+        """Give the key for one attempt.
+
+        Raises:
+            ConfigurationError: the callable gave something that can't be sent as a key.
+        """
+        if isinstance(self.key, Secret):
+            return self.key
+        answer = self.key()
+        if not inspect.isawaitable(answer):
+            raise ConfigurationError("api_key is a callable that is not async; make it `async def`")
+        return check_key(await answer, "what the api_key callable gave")
+
+    def make_redactor(self, key: Secret) -> Redactor:
+        """Make what removes every secret of a call from text."""
+        passwords = (find_password(url) for url in (self.base_url, self.proxy) if url)
+        sensitive = (value for name, value in self.default_headers.items() if is_sensitive_header(name))
+        return Redactor(filter(None, [key.reveal(), *passwords, *sensitive]))
+
+
+def check_key(key: object, source: str) -> Secret:
+    """Wrap a key.
+
+    Args:
+        key: what was given.
+        source: where it comes from, for the message.
+
+    Raises:
+        ConfigurationError: it can't be sent as a key; the message doesn't show it.
+    """
+    if not isinstance(key, str):
+        kind = type(key).__name__
+        raise ConfigurationError(f"{source} is of type {kind}; give a string, or an async callable that gives one")
+    secret = Secret(key)
+    # Tracebacks that show local variables must not show the key.
+    del key
+    if (fault := secret.find_fault()) is not None:
+        raise ConfigurationError(f"{source} {fault}; set AIAI_API_KEY or api_key= to the key alone")
+    return secret
+
+
+class Shared:
+    """The transport and the places of all views of one client.
+
+    Args:
+        transport: carries the requests.
+        max_connections: requests under way at once on each event loop; 0: no cap.
+    """
+
+    __slots__ = ("_permits", "is_closed", "transport")
+
+    def __init__(self, transport: Transport, *, max_connections: int) -> None:
+        self.transport: Final = transport
+        self.is_closed = False
+        self._permits: Final = PerLoop(lambda: _make_permits(max_connections))
+
+    def permit(self) -> AbstractAsyncContextManager[object]:
+        """Give what waits for a place when it is entered and gives it back when it is left."""
+        return self._permits.get()
+
+    def check_open(self) -> None:
+        """Refuse to work for a client that was closed.
+
+        Raises:
+            ConfigurationError: it was.
+        """
+        if self.is_closed:
+            raise ConfigurationError("this client was closed; make a new one, or use it inside its `async with` block")
+
+
+def _make_permits(count: int) -> AbstractAsyncContextManager[object]:
+    return anyio.Semaphore(count, fast_acquire=True) if count else _NoCap()
+
+
+class _NoCap(AbstractAsyncContextManager[object]):
+    async def __aexit__(self, *_: object) -> None:
+        pass

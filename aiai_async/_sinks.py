@@ -1,0 +1,201 @@
+"""Where image bytes go as they come: into memory, or into sinks of the caller.
+
+A sink gets the bytes while they arrive, so a call takes constant memory whatever the image's size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final, Protocol
+
+import anyio
+import anyio.to_thread
+
+from aiai_async._files import AtomicFile
+from aiai_async._schemas import Image, sniff_media_type
+from aiai_async.wire.images import Found, ImageBuffer, ImageEnd, ImageStart
+
+# What aborting may take: long enough for a slow disk, too short to look like a hang.
+_ABORT_SECONDS: Final = 10.0
+# A hop to a thread costs more than writing the 200 kB that come from a socket at once.
+_COLLECTED_BYTES: Final = 1 << 20
+_SNIFFED_BYTES: Final = 12
+
+
+class ImageSink(Protocol):
+    """Takes one image's bytes. A sink with an attribute `path` gives it to `Image.path`.
+
+    Of a sink either `finish` or `abort` is called, once, at the end. An exception raised by it ends the call as itself.
+    """
+
+    async def write(self, data: bytes, /) -> None:
+        """Take the next bytes, of any length. The server is read no faster than this returns."""
+        ...
+
+    async def finish(self) -> None:
+        """Take note that the image is whole."""
+        ...
+
+    async def abort(self) -> None:
+        """Throw away what came: the attempt failed or was cancelled. Also called where `write` or `finish` raised."""
+        ...
+
+
+class FileSink:
+    """Writes an image to a file: beside its name first, synced and renamed when it is whole.
+
+    At most about 1 MiB is held in memory. An existing file is replaced at the end; nothing is left behind by `abort`.
+
+    Args:
+        path: the file, written exactly there: no suffix is added.
+
+    Raises:
+        OSError: from `write` and `finish`, where the file can't be written.
+
+    Example:
+        >>> FileSink("lighthouse.png").path
+        PosixPath('lighthouse.png')
+    """
+
+    __slots__ = ("_collected", "_collected_bytes", "_file", "path")
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path: Final = Path(path)
+        self._file: AtomicFile | None = None
+        self._collected: list[bytes] = []
+        self._collected_bytes = 0
+
+    async def write(self, data: bytes, /) -> None:
+        """Take the next bytes."""
+        self._collected.append(data)
+        self._collected_bytes += len(data)
+        if self._collected_bytes >= _COLLECTED_BYTES:
+            await anyio.to_thread.run_sync(self._flush)
+
+    async def finish(self) -> None:
+        """Write the rest, sync, and give the file its name."""
+        await anyio.to_thread.run_sync(self._finish)
+
+    async def abort(self) -> None:
+        """Remove what was written."""
+        self._collected.clear()
+        if self._file is not None:
+            await anyio.to_thread.run_sync(self._file.abort)
+
+    def _flush(self) -> None:
+        if self._file is None:
+            self._file = AtomicFile(self.path)
+        pieces, self._collected, self._collected_bytes = self._collected, [], 0
+        self._file.write(pieces)
+
+    def _finish(self) -> None:
+        self._flush()
+        assert self._file is not None
+        self._file.finish()
+
+
+SinkFactory = Callable[[int], ImageSink]
+"""Asked for the sink of image i of an answer when its first byte is there, anew in each attempt."""
+
+
+class MemoryReceiver:
+    """Keeps the images of one attempt in memory.
+
+    Args:
+        bound: length that no image passes, where one image is expected and that is known; None otherwise.
+    """
+
+    __slots__ = ("_bound", "_buffer", "images")
+
+    def __init__(self, bound: int | None = None) -> None:
+        self._bound = bound
+        self._buffer = ImageBuffer()
+        self.images: Final[list[Image]] = []
+        """The images that are whole."""
+
+    async def take(self, found: Iterable[Found]) -> None:
+        """Take what the scanner found."""
+        for item in found:
+            if isinstance(item, bytes):
+                self._buffer.write(item)
+            elif isinstance(item, ImageStart):
+                # The bound serves one image: a second one would have the same memory set aside again.
+                self._buffer = ImageBuffer(self._bound)
+                self._bound = None
+            else:
+                self.images.append(Image(content=self._buffer.finish()))
+
+    async def abort(self) -> None:
+        """Throw away what came."""
+        self.images.clear()
+
+
+class SinkReceiver:
+    """Passes the images of one attempt to the caller's sinks."""
+
+    __slots__ = ("_factory", "_open", "images")
+
+    def __init__(self, factory: SinkFactory) -> None:
+        self._factory: Final = factory
+        self._open: _OpenSink | None = None
+        self.images: Final[list[Image]] = []
+        """What was written, of the images that are whole."""
+
+    async def take(self, found: Iterable[Found]) -> None:
+        """Take what the scanner found.
+
+        Raises:
+            Exception: whatever a sink raises.
+        """
+        for item in found:
+            if isinstance(item, ImageStart):
+                self._open = _OpenSink(self._factory(item.index))
+                continue
+            assert self._open is not None
+            if isinstance(item, ImageEnd):
+                await self._open.sink.finish()
+                self.images.append(self._open.describe())
+                self._open = None
+            else:
+                await self._open.write(item)
+
+    async def abort(self) -> None:
+        """Have the sink that is not finished throw away what came. Not cut off by cancelling, but after ten seconds.
+
+        Images that were whole stay: they were paid for.
+        """
+        open_sink, self._open = self._open, None
+        if open_sink is not None:
+            with anyio.move_on_after(_ABORT_SECONDS, shield=True):
+                await open_sink.sink.abort()
+
+
+class _OpenSink:
+    """A sink that is being written to, and what has to be said of its image in the end."""
+
+    __slots__ = ("_head", "_sha256", "_size_bytes", "sink")
+
+    def __init__(self, sink: ImageSink) -> None:
+        self.sink: Final = sink
+        self._head = b""
+        self._sha256: Final = hashlib.sha256()
+        self._size_bytes = 0
+
+    async def write(self, data: bytes) -> None:
+        if len(self._head) < _SNIFFED_BYTES:
+            self._head += data[:_SNIFFED_BYTES]
+        self._sha256.update(data)
+        self._size_bytes += len(data)
+        await self.sink.write(data)
+
+    def describe(self) -> Image:
+        path = getattr(self.sink, "path", None)
+        return Image(
+            media_type=sniff_media_type(self._head),
+            size_bytes=self._size_bytes,
+            sha256=self._sha256.hexdigest(),
+            path=None if path is None else Path(path),
+        )

@@ -1,0 +1,270 @@
+"""A request to JSON bytes, and a plain answer to an ImagesResponse.
+
+Servers of this API differ in nearly every field of the answer; whatever can be understood is taken, and what is left
+unknown is kept in `extra`. Only an answer without a single image is none.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import math
+import reprlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, cast
+from urllib.parse import urljoin
+
+import attrs
+import orjson
+
+from aiai_async._errors import APIResponseError, InvalidRequestError
+from aiai_async._facts import TokenDetails, Usage
+from aiai_async._schemas import Image, ImagesResponse
+from aiai_async.wire.images import decode_image
+from aiai_async.wire.json_text import NotJSON, parse_json
+
+if TYPE_CHECKING:
+    import cattrs
+
+_KNOWN: Final = frozenset({"created", "data", "usage", "background", "output_format", "quality", "size", "error"})
+# Above that many seconds (the year 5138) a time is meant in milliseconds.
+_MOST_SECONDS: Final = 1e11
+
+
+def encode_request(fields: Mapping[str, object]) -> bytes:
+    """Write a request's fields as JSON.
+
+    Raises:
+        InvalidRequestError: a field can't be written as JSON; it says which.
+
+    Example:
+        >>> encode_request({"prompt": "A lighthouse", "n": 2})
+        b'{"prompt":"A lighthouse","n":2}'
+    """
+    try:
+        return orjson.dumps(fields)
+    except TypeError as error:
+        name = next(name for name, value in fields.items() if not _is_json({name: value}))
+        raise InvalidRequestError(
+            f"{name}: can't be written as JSON: {error}", field=str(name), value=fields[name]
+        ) from error
+
+
+def _is_json(fields: Mapping[str, object]) -> bool:
+    try:
+        orjson.dumps(fields)
+    except TypeError:
+        return False
+    return True
+
+
+def may_be_answer(text: bytes) -> bool:
+    """Tell by its first character that is not blank whether a body may be a JSON answer."""
+    return text.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[")
+
+
+def refuse_text(text: bytes) -> APIResponseError:
+    """Say what a 2xx is that doesn't begin like JSON.
+
+    Args:
+        text: the beginning of the body; empty where there is none.
+    """
+    text = text.removeprefix(b"\xef\xbb\xbf").lstrip()
+    beginning = text.lower()
+    hint = None
+    if not beginning:
+        what = "the body is empty"
+    elif beginning.startswith(b"<"):
+        what = "is a web page, not JSON"
+        hint = "is the base URL missing /v1?"
+    elif beginning.startswith((b"data:", b"event:", b":", b"id:", b"retry:")):
+        what = "is a stream of events, which was not asked for"
+    else:
+        excerpt = text[:40].decode(errors="replace")
+        what = f"is not JSON; it begins {excerpt!r}"
+    return APIResponseError(what, hint=hint, may_have_been_billed=True)
+
+
+def parse_answer(text: bytes) -> dict[str, object]:
+    """Parse the text of a plain answer.
+
+    Raises:
+        APIResponseError: it is no JSON object.
+    """
+    try:
+        tree = parse_json(text)
+    except NotJSON as error:
+        raise APIResponseError(f"is not JSON: {error}", may_have_been_billed=True) from error
+    if not isinstance(tree, dict):
+        raise APIResponseError(f"is JSON, but no object; it begins {_excerpt(text)}", may_have_been_billed=True)
+    return cast("dict[str, object]", tree)
+
+
+def find_error(tree: Mapping[str, object]) -> Mapping[str, object] | None:
+    """Give the answer where it holds an error, in whose stead no image came; None where it doesn't."""
+    return tree if tree.get("error") and not tree.get("data") else None
+
+
+def take_images(tree: Mapping[str, object]) -> list[Image]:
+    """Decode the images of a whole answer, and leave in their places what the scanner would have left there.
+
+    Raises:
+        APIResponseError: an image isn't base64.
+    """
+    images: list[Image] = []
+    for index, item in enumerate(_list(tree.get("data"))):
+        fields = _dict(item)
+        text = fields.get("b64_json")
+        if isinstance(text, str):
+            content = decode_image(text, name=f"data[{index}].b64_json")
+            fields["b64_json"] = str(len(images)) if content else ""
+            if content:
+                images.append(Image(content=content))
+    return images
+
+
+def read_answer(tree: Mapping[str, object], images: Sequence[Image], *, url: str) -> ImagesResponse:
+    """Turn a parsed answer into an ImagesResponse.
+
+    Args:
+        tree: the answer; the `b64_json` of an image holds the number of that image in `images`.
+        images: the images that were decoded, in the order they came.
+        url: where the request went, for links that are relative.
+
+    Raises:
+        APIResponseError: there is no image in it; it says which part is wrong.
+    """
+    data = tree.get("data")
+    if data is None:
+        raise _refuse(f"has no `data`; its fields are {', '.join(map(repr, list(tree)[:10])) or 'none'}")
+    if not isinstance(data, list):
+        raise _refuse(f"`data` is no list; it begins {_excerpt(data)}")
+    items = cast("list[object]", data)
+    if not items:
+        raise _refuse("`data` is empty: no image was made")
+    # Something without an image beside others that have one is passed over: what was paid for is not thrown away.
+    found = [image for item in items if (image := _read_image(_dict(item), images, url)) is not None]
+    if not found:
+        raise _refuse(f"`data[0]` holds neither `b64_json` nor `url`; it begins {_excerpt(items[0])}")
+    known: dict[str, Any] = {name: value for name, value in tree.items() if name in _KNOWN and name != "data"}
+    known["extra"] = {name: value for name, value in tree.items() if name not in _KNOWN}
+    response = _converter().structure(known, _Settings)
+    return ImagesResponse(data=tuple(found), **attrs.asdict(response, recurse=False))
+
+
+def _refuse(words: str) -> APIResponseError:
+    return APIResponseError(words, may_have_been_billed=True)
+
+
+@attrs.frozen(kw_only=True)
+class _Settings:
+    """The fields of an ImagesResponse beside its images, as they stand on the wire."""
+
+    created: dt.datetime | None = None
+    usage: Usage | None = None
+    background: str | None = None
+    output_format: str | None = None
+    quality: str | None = None
+    size: str | None = None
+    extra: Mapping[str, object]
+
+
+def _read_image(fields: Mapping[str, object], images: Sequence[Image], url: str) -> Image | None:
+    text, link = fields.get("b64_json"), fields.get("url")
+    image = images[int(text)] if isinstance(text, str) and text else None
+    link = _join(url, link) if isinstance(link, str) and link else None
+    if image is None and link is None:
+        return None
+    return attrs.evolve(image or Image(), url=link, revised_prompt=_read_text(fields.get("revised_prompt")))
+
+
+def _join(url: str, link: str) -> str | None:
+    try:
+        return urljoin(url, link)
+    except ValueError:
+        # No URL, such as "http://[": nothing could be fetched from it.
+        return None
+
+
+@functools.cache
+def _converter() -> cattrs.Converter:
+    # cattrs takes longer to import than all of this package, and nobody needs it before the first answer.
+    import cattrs.gen
+
+    converter = cattrs.Converter(detailed_validation=False)
+    converter.register_structure_hook_func(lambda kind: kind == int | None, lambda value, _: _read_count(value))
+    converter.register_structure_hook_func(lambda kind: kind == str | None, lambda value, _: _read_text(value))
+    converter.register_structure_hook_func(lambda kind: kind == dt.datetime | None, lambda value, _: _read_time(value))
+    converter.register_structure_hook_func(lambda kind: kind == Mapping[str, object], lambda value, _: value)
+    for kind in (TokenDetails, Usage):
+        structure = cattrs.gen.make_dict_structure_fn(kind, converter)
+        converter.register_structure_hook_func(_is_optional(kind), _with_extra(kind, structure))
+    return converter
+
+
+def _is_optional(kind: type) -> Callable[[object], bool]:
+    return lambda other: other == kind | None
+
+
+def _with_extra(kind: type, structure: Callable[[Mapping[str, Any], type], object]) -> Callable[[Any, Any], object]:
+    names = {field.name for field in attrs.fields(kind)} - {"extra"}
+
+    def read(value: object, _: object) -> object:
+        fields = _dict(value)
+        if not fields:
+            return None
+        known = {name: item for name, item in fields.items() if name in names}
+        return structure({**known, "extra": {k: v for k, v in fields.items() if k not in names}}, kind)
+
+    return read
+
+
+def _read_count(value: object) -> int | None:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return int(value) if math.isfinite(value) else None
+
+
+def _read_text(value: object) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        return None
+    return str(value) or None
+
+
+def _read_time(value: object) -> dt.datetime | None:
+    """Read Unix seconds or milliseconds, as a number or as text, or an ISO 8601 date; None where it is none of them."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return _read_iso(cast("str", value))
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        seconds = value / 1000 if value > _MOST_SECONDS else value
+        return dt.datetime.fromtimestamp(seconds, dt.UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _read_iso(text: str) -> dt.datetime | None:
+    try:
+        time = dt.datetime.fromisoformat(text)
+        return (time if time.tzinfo else time.replace(tzinfo=dt.UTC)).astimezone(dt.UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _list(value: object) -> list[object]:
+    return cast("list[object]", value) if isinstance(value, list) else []
+
+
+def _dict(value: object) -> dict[str, object]:
+    return cast("dict[str, object]", value) if isinstance(value, dict) else {}
+
+
+def _excerpt(value: object) -> str:
+    # reprlib cuts what is long and what is nested deeply.
+    return reprlib.repr(value[:60].decode(errors="replace") if isinstance(value, bytes) else value)
