@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import anyio.to_thread
@@ -84,7 +84,7 @@ class AtomicFile:
         self._part.unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def undone_on_error(self) -> Iterator[None]:
+    def undone_on_error(self) -> Generator[None]:
         """Call `abort` where the block raises."""
         try:
             yield

@@ -141,8 +141,8 @@ class Image:
     """Length of the image file; None for a link."""
     path: Path | None = None
     """Where the sink wrote the image; None where there was no sink, or where it has no `path`."""
-    _sha256: str | None = None
-    _fetch: Callable[[str], Awaitable[bytes]] | None = attrs.field(default=None, eq=False)
+    _sha256: str | None = attrs.field(default=None, alias="sha256")
+    _fetch: Callable[[str], Awaitable[bytes]] | None = attrs.field(default=None, eq=False, alias="fetch")
 
     def __repr__(self) -> str:
         where = f" at {strip_query(self.url)!r}" if self.url else f" in {str(self.path)!r}" if self.path else ""

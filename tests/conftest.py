@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
+
+# pytest-asyncio looks for the current event loop before it sets its own, which makes one on Python 3.11 that nobody
+# closes; said to be none, there is none to make.
+asyncio.set_event_loop(None)
 
 
 @pytest.fixture(autouse=True)

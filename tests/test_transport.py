@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import socket
 import ssl
@@ -157,7 +158,7 @@ class TestProxies:
                 await client.generate("A")
         request = proxy.requests[0]
         assert request.path == "http://api.example/v1/images/generations/"
-        assert request.headers["proxy-authorization"] == aiohttp.encode_basic_auth("user", "hunter22")
+        assert request.headers["proxy-authorization"] == "Basic " + base64.b64encode(b"user:hunter22").decode()
 
     async def test_the_proxy_of_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         async with ScriptedServer(OK) as proxy, ScriptedServer(OK) as server:

@@ -236,10 +236,11 @@ def _read_text(value: object) -> str | None:
 def _read_time(value: object) -> dt.datetime | None:
     """Read Unix seconds or milliseconds, as a number or as text, or an ISO 8601 date; None where it is none of them."""
     if isinstance(value, str):
+        text = value
         try:
-            value = float(value)
+            value = float(text)
         except ValueError:
-            return _read_iso(cast("str", value))
+            return _read_iso(text)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:
