@@ -65,7 +65,7 @@ class Call:
         self._expects_one: Final = expects_one
         self._sink: Final = sink
         self._deadlines = Deadlines(options.timeout, started_at=0.0)
-        self._scope = anyio.CancelScope()
+        self._scope: anyio.CancelScope | None = None
         self._began_at = 0.0
         """When sending the last request began."""
         self._sent_at: float | None = None
@@ -130,7 +130,7 @@ class Call:
 
     async def _exchange(self) -> Outcome:
         key = await self._options.read_key()
-        redactor = self._options.make_redactor(key)
+        redactor = self._options.make_redactor(key, self._headers)
         try:
             return await self._post(key, redactor)
         except APIConnectionError as error:
@@ -191,17 +191,22 @@ class Call:
     def _note_sent(self) -> None:
         self._sent_at = anyio.current_time()
         self._deadlines.sent(self._sent_at)
-        self._scope.deadline = self._deadlines.at
+        self._move_deadline()
+
+    def _move_deadline(self) -> None:
+        assert self._scope is not None
+        if self._scope.deadline != self._deadlines.at:
+            self._scope.deadline = self._deadlines.at
 
     def note_progress(self) -> None:
         """See `ReadingClock`."""
         self._deadlines.progress(anyio.current_time())
-        self._scope.deadline = self._deadlines.at
+        self._move_deadline()
 
     def pause(self) -> None:
         """See `ReadingClock`."""
         self._deadlines.pause()
-        self._scope.deadline = self._deadlines.at
+        self._move_deadline()
 
     async def _read_answer(self, head: AnswerHead, response: TransportResponse, redactor: Redactor) -> Outcome:
         """Read the body of a 2xx."""

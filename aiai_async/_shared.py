@@ -53,10 +53,10 @@ class Options:
             raise ConfigurationError("api_key is a callable that is not async; make it `async def`")
         return check_key(await answer, "what the api_key callable gave")
 
-    def make_redactor(self, key: Secret) -> Redactor:
-        """Make what removes every secret of a call from text."""
+    def make_redactor(self, key: Secret, headers: Mapping[str, str]) -> Redactor:
+        """Make what removes every secret of a call from text: its key, passwords in URLs, header fields it sends."""
         passwords = (find_password(url) for url in (self.base_url, self.proxy) if url)
-        sensitive = (value for name, value in self.default_headers.items() if is_sensitive_header(name))
+        sensitive = (value for name, value in headers.items() if is_sensitive_header(name))
         return Redactor(filter(None, [key.reveal(), *passwords, *sensitive]))
 
 

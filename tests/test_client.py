@@ -241,7 +241,9 @@ class TestArguments:
             async with AsyncImagesClient(KEY, base_url=server.base_url, default_headers=headers) as client:
                 with pytest.raises(Exception, match=r"bad \*\*\*"):
                     await client.generate("A")
-        assert server.requests[0].headers["x-api-key"] == "s3cret-value"
+                with pytest.raises(Exception, match=r"bad \*\*\*"):
+                    await client.with_options(default_headers=None).generate("A", extra_headers=headers)
+        assert [r.headers["x-api-key"] for r in server.requests] == ["s3cret-value"] * 2
 
 
 class TestViews:

@@ -1,0 +1,95 @@
+"""How the public names look to a type checker; checked by mypy and pyright, never run."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import assert_type
+
+from aiai_async import (
+    AiohttpTransport,
+    APIError,
+    APITimeoutError,
+    AsyncImagesClient,
+    FileSink,
+    Image,
+    ImageRequest,
+    ImageSink,
+    ImagesResponse,
+    InvalidRequestError,
+    RateLimitError,
+    RetryPolicy,
+    Timeout,
+    Usage,
+)
+from aiai_async._transport import Transport, TransportRequest, TransportResponse
+
+
+async def give_key() -> str:
+    return "sk-test"
+
+
+class OwnTransport:
+    async def send(self, request: TransportRequest) -> TransportResponse:
+        raise NotImplementedError
+
+    async def aclose(self) -> None: ...
+
+
+class OwnSink:
+    def __init__(self) -> None:
+        self.path = Path("a.png")
+
+    async def write(self, data: bytes) -> None: ...
+
+    async def finish(self) -> None: ...
+
+    async def abort(self) -> None: ...
+
+
+def make_sink(index: int) -> ImageSink:
+    return OwnSink() if index else FileSink(f"{index}.png")
+
+
+def construct() -> None:
+    AsyncImagesClient()
+    AsyncImagesClient("sk-test", base_url="http://127.0.0.1/v1", timeout=60, retry=3, max_connections=0)
+    AsyncImagesClient(give_key, timeout=Timeout(total=None), retry=RetryPolicy(retry_ambiguous=True), ssl=False)
+    own: Transport = OwnTransport()
+    AsyncImagesClient("sk-test", transport=own)
+    AsyncImagesClient("sk-test", transport=AiohttpTransport())
+    AsyncImagesClient("sk-test", api_version="1")  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+
+
+async def use(client: AsyncImagesClient) -> None:
+    async with client as entered:
+        assert_type(entered, AsyncImagesClient)
+    response = await client.generate("A lighthouse", model="my-own-model", size="800x600", quality="high")
+    assert_type(response, ImagesResponse)
+    assert_type(response.image, Image)
+    assert_type(response.data, tuple[Image, ...])
+    assert_type(response.created, dt.datetime | None)
+    assert_type(response.usage, Usage | None)
+    assert_type(await response.image.read(), bytes)
+    assert_type(await response.image.save("a"), Path)
+    assert_type(await response.save_all("images"), tuple[Path, ...])
+    await client.generate(ImageRequest(prompt="A lighthouse"), sink=make_sink)
+    await client.generate(prompt="A lighthouse", sink=lambda index: FileSink(f"{index}.png"))
+    await client.images.generate(prompt="A lighthouse")
+    await client.with_options(timeout=5, default_headers={"x-team": "a"}).generate("A lighthouse")
+    client.with_options(timeot=5)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+    await client.generate("A", background="pink")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+
+
+def handle(error: APIError) -> None:
+    assert_type(error.may_have_been_billed, bool)
+    assert_type(error.request_id, str | None)
+    if isinstance(error, RateLimitError):
+        assert_type(error.retry_after, float | None)
+    if isinstance(error, APITimeoutError):
+        assert error.phase in ("connect", "first_byte", "stall", "total", "queue")
+
+
+def refuse(error: InvalidRequestError) -> ValueError:
+    assert_type(error.field, str | None)
+    return error
