@@ -251,7 +251,7 @@ def _translate(error: Exception, origin: Origin, request: TransportRequest, *, p
             phase="connect",
             seconds=request.connect_timeout,
         )
-    if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, _AddressRefused):
+    if isinstance(error, aiohttp.ClientConnectorDNSError) and isinstance(error.os_error, _AddressRefused):
         return AddressForbidden(str(error.os_error), host=origin.host, port=origin.port)
     if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError, aiohttp.InvalidURL)):
         return _unsent(origin, f"could not connect to {place}: {_describe(error)}")

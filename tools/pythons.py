@@ -13,23 +13,36 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 OLDEST_MINOR = 11
 NEWEST_MINOR = 15
 
 # ensurepip is asked for because a distribution may ship venv without it, and venv then fails half way.
-PROBE = "import ensurepip, platform, sys, venv; print(platform.python_implementation(), *sys.version_info[:4])"
+PROBE = """
+import ensurepip, sys, venv
+print(sys.implementation.name, *sys.version_info[:2], sys.version_info.releaselevel, sys.executable, sep="\\n")
+"""
+
+
+@dataclass(frozen=True)
+class Python:
+    """A Python that can be used here."""
+
+    version: tuple[int, int]
+    path: Path
+    """The program itself: where pyenv's shim leads to depends on the folder it is started in."""
 
 
 def candidates() -> Iterator[Path]:
     """Yield every path that may be a Python; the same one may come twice."""
-    yield Path(sys.executable)
     for name in ("python3", *(f"python3.{minor}" for minor in range(OLDEST_MINOR, NEWEST_MINOR + 1))):
         if found := shutil.which(name):
             yield Path(found)
     for root in pyenv_roots():
         yield from sorted(root.glob("versions/*/bin/python3"))
+    yield Path(sys.executable)
 
 
 def pyenv_roots() -> Iterator[Path]:
@@ -41,29 +54,29 @@ def pyenv_roots() -> Iterator[Path]:
     yield Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
 
 
-def version_of(python: Path) -> tuple[int, int, int] | None:
-    """Start a Python and ask for its version; None where it is not suitable."""
+def try_out(candidate: Path) -> Python | None:
+    """Start a candidate and ask what it is; None where it is not suitable."""
     try:
-        answer = subprocess.run([python, "-c", PROBE], capture_output=True, text=True, check=False, timeout=60)
+        answer = subprocess.run([candidate, "-c", PROBE], capture_output=True, text=True, check=False, timeout=60)
     except (OSError, subprocess.TimeoutExpired):
         return None
     if answer.returncode != 0:
         return None
-    implementation, major, minor, micro, release = answer.stdout.split()
-    version = (int(major), int(minor), int(micro))
+    implementation, major, minor, release, executable = answer.stdout.splitlines()
+    version = (int(major), int(minor))
     # A pre-release is left out: the dependencies have no wheels for it yet.
-    if implementation != "CPython" or release != "final" or version < (3, OLDEST_MINOR):
+    if implementation != "cpython" or release != "final" or version < (3, OLDEST_MINOR):
         return None
-    return version
+    return Python(version, Path(executable))
 
 
-def suitable() -> list[Path]:
+def suitable() -> list[Python]:
     """Give one Python for each minor version, the oldest first."""
-    found: dict[tuple[int, int], Path] = {}
-    for python in candidates():
-        version = version_of(python)
-        if version is not None:
-            found.setdefault(version[:2], python)
+    found: dict[tuple[int, int], Python] = {}
+    for candidate in candidates():
+        python = try_out(candidate)
+        if python is not None:
+            found.setdefault(python.version, python)
     return [found[version] for version in sorted(found)]
 
 
@@ -73,8 +86,8 @@ def main() -> int:
     if not pythons:
         print("no Python 3.11 or newer that can make a virtual environment was found", file=sys.stderr)
         return 1
-    for python in dict.fromkeys((pythons[0], pythons[-1])):
-        print(python)
+    for path in dict.fromkeys((pythons[0].path, pythons[-1].path)):
+        print(path)
     return 0
 
 
