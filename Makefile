@@ -27,7 +27,7 @@ help:
 
 ## demo: make a handful of images with the local server, no key and no network needed, into demo/
 demo: .venv/user.stamp
-	@mkdir -p demo
+	@rm -rf demo
 	$(BIN)/aiai-async generate --local --model gpt-image-1 --size 1024x1024 --out demo/lighthouse.png "A lighthouse at dusk"
 	$(BIN)/aiai-async generate --local --model gpt-image-1 --size 1536x1024 --output-format jpeg --out demo/harbour.jpg "Fog over a harbour"
 	$(BIN)/aiai-async generate --local --model gpt-image-1 --size 1024x1536 --output-format webp --out demo/tower.webp "A tower of books"

@@ -1,0 +1,129 @@
+"""Lines on a terminal: one with its time for each prompt under way, below those that are finished."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Final, Self
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
+from rich.text import Text
+
+from aiai_async.cli._outcomes import Outcome, Summary, describe_failure, describe_outcome, must_be_told, summarize
+from aiai_async.cli._output import MARKS, is_terminal, is_unicode, may_colour, say_error, show_trace
+from aiai_async.cli._words import count, format_seconds, one_line
+
+_FRAMES: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+_FRAMES_IN_ASCII: Final = "|/-\\"
+_FRAMES_PER_SECOND: Final = 10
+
+
+class LiveOutput:
+    """Live lines. What failed is said between them where standard error is the terminal too."""
+
+    is_broken = False
+    """See `Output`; a terminal that goes away takes the program with it."""
+
+    def __init__(self) -> None:
+        self._console: Final = Console(
+            file=sys.stdout,
+            force_terminal=True,
+            color_system="auto" if may_colour(sys.stdout) else None,
+            markup=False,
+            emoji=False,
+            highlight=False,
+        )
+        self._mark: Final = MARKS[is_unicode(sys.stdout)]
+        self._rows: Final = _Rows(_FRAMES if is_unicode(sys.stdout) else _FRAMES_IN_ASCII)
+        # On the same terminal standard error goes through rich, log lines too; a file gets its lines directly.
+        self._shares_terminal: Final = is_terminal(sys.stderr)
+        self._live: Final = Live(
+            self._rows,
+            console=self._console,
+            refresh_per_second=_FRAMES_PER_SECOND,
+            transient=True,
+            redirect_stderr=self._shares_terminal,
+        )
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def began(self, *, prompts: int, images: int) -> None:
+        """See `Output`."""
+        self._rows.expect(prompts)
+
+    def started(self, index: int, prompt: str) -> None:
+        """See `Output`."""
+        self._rows.add(index, prompt)
+
+    def finished(self, outcome: Outcome) -> None:
+        """See `Output`."""
+        self._rows.remove(outcome.index)
+        if outcome.images:
+            first, *paths = describe_outcome(outcome, mark=self._mark)
+            self._print(Text.assemble((self._mark, "bold green"), first.removeprefix(self._mark)))
+            for line in paths:
+                self._print(Text(line, "cyan"))
+        if must_be_told(outcome):
+            self._print_failure(outcome)
+
+    def ended(self, summary: Summary) -> None:
+        """See `Output`."""
+        self._print(Text(summarize(summary), "bold"))
+
+    def _print_failure(self, outcome: Outcome) -> None:
+        words = describe_failure(outcome)
+        if self._shares_terminal:
+            self._print(Text.assemble(("error:", "bold red"), " ", words))
+        else:
+            say_error(words)
+        show_trace(outcome.error)
+
+    def _print(self, line: Text) -> None:
+        # Not wrapped by rich: a path that is marked with the mouse must come out whole.
+        self._console.print(line, soft_wrap=True)
+
+
+class _Rows:
+    """The live part, drawn anew at each refresh; drawn in rich's thread, changed in the loop's."""
+
+    def __init__(self, frames: str) -> None:
+        self._frames: Final = frames
+        self._under_way: dict[int, tuple[str, float]] = {}
+        self._expected = 0
+        self._finished = 0
+
+    def expect(self, prompts: int) -> None:
+        self._expected = prompts
+
+    def add(self, index: int, prompt: str) -> None:
+        # A new dictionary each time: the other thread goes through the old one undisturbed.
+        self._under_way = {**self._under_way, index: (one_line(prompt), time.monotonic())}
+
+    def remove(self, index: int) -> None:
+        self._under_way = {other: row for other, row in self._under_way.items() if other != index}
+        self._finished += 1
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        now, rows = time.monotonic(), list(self._under_way.values())
+        frame = self._frames[int(now * _FRAMES_PER_SECOND) % len(self._frames)]
+        # The other half of the screen is for what is finished.
+        room = max(1, console.height // 2)
+        for prompt, started_at in rows[:room]:
+            yield self._fit(
+                Text.assemble((frame, "cyan"), f" {format_seconds(now - started_at):>7}  {prompt}"), options
+            )
+        unseen = len(rows) - room
+        if self._expected > 1 and rows:
+            more = f", {unseen} more under way" if unseen > 0 else ""
+            words = f"  {self._finished} of {count(self._expected, 'prompt')} finished{more}"
+            yield self._fit(Text(words, "dim"), options)
+
+    def _fit(self, line: Text, options: ConsoleOptions) -> Text:
+        line.truncate(options.max_width, overflow="ellipsis")
+        return line

@@ -1,0 +1,157 @@
+"""Options that several commands share, and how they and the prompts become requests."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final
+
+import typer
+
+from aiai_async import ConfigurationError, ImageRequest, InvalidRequestError, RetryPolicy, Timeout
+from aiai_async._client import DEFAULT_BASE_URL
+from aiai_async.cli._output import say
+from aiai_async.cli._saving import DEFAULT_FOLDER
+from aiai_async.cli._words import shorten
+
+_IMAGE: Final = "The image"
+_OUTPUT: Final = "What comes out"
+_SERVER: Final = "The server"
+
+
+def _image_option(help: str, metavar: str) -> Any:
+    # Any: that is how Typer's own functions are typed. The values are checked against the model's rules, not here: any
+    # other model may know others.
+    return typer.Option(help=help, metavar=metavar, rich_help_panel=_IMAGE)
+
+
+Prompts = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="PROMPT",
+        help="What the images show. - reads prompts from standard input, one a line.",
+        show_default=False,
+    ),
+]
+Model = Annotated[
+    str | None, _image_option("gpt-image-1, dall-e-3 or any other; left out, the server chooses.", "NAME")
+]
+Count = Annotated[int | None, _image_option("Images for each prompt, 1 to 10.", "COUNT")]
+Size = Annotated[str | None, _image_option("In pixels, such as 1536x1024, or auto.", "WxH")]
+Quality = Annotated[str | None, _image_option("low, medium, high; standard, hd (dall-e); auto.", "LEVEL")]
+Background = Annotated[str | None, _image_option("transparent, opaque or auto (gpt-image).", "KIND")]
+Moderation = Annotated[str | None, _image_option("low or auto (gpt-image).", "LEVEL")]
+Style = Annotated[str | None, _image_option("vivid or natural (dall-e-3).", "STYLE")]
+OutputFormat = Annotated[str | None, _image_option("png, jpeg or webp (gpt-image).", "FORMAT")]
+OutputCompression = Annotated[int | None, _image_option("0 to 100, for jpeg and webp (gpt-image).", "PERCENT")]
+ResponseFormat = Annotated[str | None, _image_option("url or b64_json (dall-e).", "FORMAT")]
+User = Annotated[str | None, _image_option("Your own id of the end user.", "ID")]
+
+Out = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH",
+        help="Folder for the images, which are named after their prompts; or, for one image, its file name, ending in "
+        f".png, .jpg, .jpeg or .webp. A file that exists is kept: the new one gets a number. Default: {DEFAULT_FOLDER}",
+        rich_help_panel=_OUTPUT,
+        show_default=False,
+    ),
+]
+AsJSON = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="One JSON object per prompt on standard output, nothing else.", rich_help_panel=_OUTPUT
+    ),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Check the requests and show them, without sending.", rich_help_panel=_OUTPUT)
+]
+Local = Annotated[
+    bool,
+    typer.Option(
+        "--local", help="Start a local server and ask that: no key, no network, no cost.", rich_help_panel=_SERVER
+    ),
+]
+BaseURL = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help=f"Where the API is, usually ending in /v1. Default: AIAI_BASE_URL, else {DEFAULT_BASE_URL}",
+        rich_help_panel=_SERVER,
+    ),
+]
+Seconds = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout",
+        metavar="SECONDS",
+        help=f"Longest time for a prompt, all attempts together. Default: {Timeout().total:g}",
+        rich_help_panel=_SERVER,
+    ),
+]
+Retries = Annotated[
+    int | None,
+    typer.Option(
+        metavar="COUNT",
+        min=0,
+        help=f"Further attempts where nothing was billed. Default: {RetryPolicy().max_retries}",
+        rich_help_panel=_SERVER,
+    ),
+]
+Concurrency = Annotated[
+    int, typer.Option(metavar="COUNT", min=1, help="Prompts under way at once.", rich_help_panel=_SERVER)
+]
+
+
+def read_prompts(arguments: Sequence[str]) -> list[str]:
+    """Give the prompts, those of standard input in the place of `-`.
+
+    Raises:
+        ConfigurationError: standard input has none, or is no text.
+    """
+    prompts: list[str] = []
+    for argument in arguments:
+        prompts.extend(_read_standard_input() if argument == "-" else [argument])
+    return prompts
+
+
+def _read_standard_input() -> list[str]:
+    try:
+        if sys.stdin.isatty():
+            say("type prompts, one a line; Ctrl-D ends them")
+        # UTF-8 whatever the locale says, as everywhere else that prompts are kept.
+        text = sys.stdin.buffer.read().decode("utf-8-sig")
+    except KeyboardInterrupt:
+        say("interrupted: nothing was sent")
+        raise
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"standard input is not UTF-8: byte {error.start} can't be read") from error
+    # Not splitlines(): it splits at characters that may stand in a prompt.
+    prompts = [line.strip() for line in text.replace("\r", "\n").split("\n") if line.strip()]
+    if not prompts:
+        raise ConfigurationError("standard input has no prompts; give one a line")
+    return prompts
+
+
+def make_requests(prompts: Sequence[str], fields: Mapping[str, object]) -> list[ImageRequest]:
+    """Make a request of each prompt and check all of them.
+
+    Args:
+        prompts: at least one.
+        fields: the other fields of ImageRequest, the same for all; None is left out.
+
+    Raises:
+        InvalidRequestError: one is wrong; where there are several it says which.
+    """
+    # Any: the values are checked at run time, by `validate`.
+    given: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
+    requests = [ImageRequest(prompt=prompt, **given) for prompt in prompts]
+    for number, request in enumerate(requests, 1):
+        try:
+            request.validate()
+        except InvalidRequestError as error:
+            if error.field != "prompt" or len(requests) == 1:
+                raise
+            words = f"prompt {number} ({shorten(request.prompt, longest=40)!r}): {error}"
+            raise InvalidRequestError(words, field=error.field, value=error.value, allowed=error.allowed) from error
+    return requests

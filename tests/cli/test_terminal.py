@@ -1,0 +1,156 @@
+"""`_live` on a real pseudo-terminal, and how the terminal looks when it is over."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aiai_async.server import Fault, LocalServer
+
+from .conftest import Start
+
+pty = pytest.importorskip("pty", reason="Windows has no pseudo-terminals")
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class Terminal:
+    """A pseudo-terminal with the program on it."""
+
+    def __init__(self, process: subprocess.Popen[Any], descriptor: int) -> None:
+        self.process = process
+        self.text = ""
+        """All that was written so far."""
+        self._descriptor = descriptor
+
+    def read_until(self, *words: str) -> None:
+        """Read until all of these were shown; the test's own time-out bounds it."""
+        while not all(word in self.text for word in words):
+            piece = self._read()
+            assert piece, self.text
+            self.text += piece
+
+    def read_to_end(self) -> None:
+        """Read until the program has ended."""
+        while piece := self._read():
+            self.text += piece
+        self.process.wait(timeout=30)
+
+    def _read(self) -> str:
+        try:
+            return os.read(self._descriptor, 65536).decode()
+        except OSError:
+            # Linux says so that nobody has the other end open any more.
+            return ""
+
+
+Open = Callable[..., Terminal]
+
+
+@pytest.fixture
+def terminal(start: Start, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
+    """Start the program on a terminal of 60 columns."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("LINES", "20")
+    ends: list[int] = []
+
+    def open_terminal(*arguments: str, **options: Any) -> Terminal:
+        ours, theirs = pty.openpty()
+        ends.append(ours)
+        streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+        process = start(*arguments, **{**streams, **options})
+        os.close(theirs)
+        return Terminal(process, ours)
+
+    yield open_terminal
+    for end in ends:
+        os.close(end)
+
+
+def test_live_lines(server: LocalServer, terminal: Open) -> None:
+    """Each prompt under way has a line with its time, cut to the width; those finished stay above; Ctrl-C cleans up."""
+    server.set_faults(
+        Fault(nth=1, status=400, body='{"error": {"message": "no [b]"}}'),
+        Fault(nth=3, body="", part=0, ending="hang"),
+    )
+    # One at a time, so that the order is known.
+    prompts = ["A [red]one[/red]", "two", f"three {'long ' * 20}"]
+    found = terminal("generate", *prompts, "--concurrency", "1")
+    found.read_until("two-1.png", "three long", "2 of 3 prompts finished")
+    shown = CODES.sub("", found.text)
+    assert re.search(r"[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏] +0\.\d s  three long long [long ]*…", shown)
+    assert re.search(r"error: A \[red\]one\[/red\]: 400: no \[b\] \[request req_", shown)
+    assert re.search(r"✓ +\d\.\d s  two", shown)
+    assert "\x1b[1;31merror:" in found.text and "\x1b[1;32m✓" in found.text
+    found.process.send_signal(signal.SIGINT)
+    found.read_to_end()
+    assert found.process.returncode == 130
+    assert found.text.endswith("interrupted: 1 image saved, 1 request cut off, which may be billed all the same\r\n")
+    assert "Traceback" not in found.text
+    # The cursor was hidden for the live lines.
+    assert found.text.rindex("\x1b[?25h") > found.text.rindex("\x1b[?25l")
+
+
+def test_no_color(server: LocalServer, terminal: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lines are live all the same, without colours and bold type."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    server.set_faults(Fault(nth=1, status=400))
+    found = terminal("generate", "one", "two", "--concurrency", "1")
+    found.read_to_end()
+    assert found.process.returncode == 1
+    assert not COLOUR.search(found.text) and "\x1b[?25l" in found.text
+    assert "error: one: 400" in found.text and "images/two-1.png" in found.text
+    usage = terminal("generate", "")
+    usage.read_to_end()
+    assert usage.text.startswith("error: prompt: ")
+
+
+def test_a_dumb_terminal_gets_plain_lines(server: LocalServer, terminal: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It knows no escape codes."""
+    monkeypatch.setenv("TERM", "dumb")
+    found = terminal("generate", "one")
+    found.read_to_end()
+    assert found.process.returncode == 0
+    assert "\x1b" not in found.text and found.text.startswith("asking for 1 image\r\n")
+
+
+def test_errors_go_to_a_file_where_standard_error_is_one(server: LocalServer, terminal: Open) -> None:
+    """Without colours, and not between the live lines; many prompts fill half of the screen at most."""
+    server.set_faults(Fault(nth=1, status=400))
+    with open("errors.txt", "wb") as errors:
+        found = terminal("generate", *(f"p{number}" for number in range(30)), "--size", "256x256", stderr=errors)
+        found.read_to_end()
+    assert found.process.returncode == 1
+    (line,) = Path("errors.txt").read_text().splitlines()
+    assert line.startswith("error: p") and "error:" not in found.text
+    assert re.search(r"of 30 prompts finished, \d+ more under way", found.text)
+    assert len(list(Path("images").iterdir())) == 29
+
+
+def test_typing_prompts(terminal: Open) -> None:
+    """What is expected is said; Ctrl-C then means that nothing was sent."""
+    found = terminal("generate", "-")
+    found.read_until("type prompts, one a line; Ctrl-D ends them\r\n")
+    found.process.send_signal(signal.SIGINT)
+    found.read_to_end()
+    assert found.process.returncode == 130
+    assert found.text.endswith("interrupted: nothing was sent\r\n")
+
+
+def test_an_ascii_terminal(server: LocalServer, terminal: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Marks and prompts that it can't show are written in another way, and nothing fails."""
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    found = terminal("generate", "灯塔")
+    found.read_to_end()
+    assert found.process.returncode == 0
+    assert found.text.isascii() and "\\u706f\\u5854" in found.text
+    assert re.search(r"[|/\\-] +0\.\d s", CODES.sub("", found.text))

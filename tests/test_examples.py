@@ -1,0 +1,143 @@
+"""The examples run as they are, against the local server over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import runpy
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from types import ModuleType
+
+import aiohttp
+import pytest
+import uvicorn
+from aiohttp import web
+
+from aiai_async.server import LocalServer
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+Serve = Callable[[], AbstractAsyncContextManager[str]]
+
+
+@pytest.fixture
+async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LocalServer]:
+    """The local server, to which the environment points."""
+    async with LocalServer("sk-example") as server:
+        monkeypatch.setenv("AIAI_BASE_URL", server.base_url)
+        monkeypatch.setenv("AIAI_API_KEY", "sk-example")
+        yield server
+
+
+def load(name: str) -> ModuleType:
+    """Import an example anew."""
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@asynccontextmanager
+async def aiohttp_application() -> AsyncIterator[str]:
+    """Serve the aiohttp example and give its URL."""
+    runner = web.AppRunner(load("web_aiohttp").make_app())
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def fastapi_application() -> AsyncIterator[str]:
+    """Serve the FastAPI example and give its URL."""
+    # Listening before the server runs: who connects in between waits in the kernel's queue.
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        config = uvicorn.Config(load("web_fastapi").app, log_level="warning", lifespan="on", ws="none")
+        application = uvicorn.Server(config)
+        task = asyncio.create_task(application.serve(sockets=[listener]))
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            application.should_exit = True
+            await task
+
+
+async def post(base_url: str, body: object) -> tuple[int, str, str | None, bytes]:
+    """Post JSON to an application and give status, media type, Retry-After and body."""
+    async with aiohttp.ClientSession() as session, session.post(f"{base_url}/images", json=body) as answer:
+        return answer.status, answer.content_type, answer.headers.get("retry-after"), await answer.read()
+
+
+def test_the_first_program_saves_an_image(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a user runs it, but for the process."""
+
+    async def serve_and_run() -> None:
+        async with LocalServer() as server:
+            monkeypatch.setenv("AIAI_BASE_URL", server.base_url)
+            monkeypatch.setenv("AIAI_API_KEY", "sk-example")
+            monkeypatch.chdir(tmp_path)
+            # It starts a loop of its own.
+            await asyncio.to_thread(runpy.run_path, os.fspath(EXAMPLES / "first.py"))
+
+    asyncio.run(serve_and_run())
+    assert capsys.readouterr().out == "saved lighthouse.png\n"
+    assert (tmp_path / "lighthouse.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("serve", [aiohttp_application, fastapi_application], ids=["aiohttp", "fastapi"])
+class TestWebApplication:
+    """What both web applications do alike."""
+
+    async def test_gives_the_image(self, serve: Serve, server: LocalServer) -> None:
+        """With its media type; several requests use one client."""
+        async with serve() as base_url:
+            for _ in range(2):
+                status, media_type, _, body = await post(base_url, {"prompt": "A lighthouse at dusk"})
+                assert (status, media_type, body[8:12]) == (200, "image/webp", b"WEBP")
+        assert [request.status for request in server.requests] == [200, 200]
+
+    @pytest.mark.parametrize(
+        ("fault", "expected"),
+        [
+            ("moderation_blocked", (400, None)),
+            ("rate_limited_hour", (503, "3600")),
+            ("insufficient_quota", (502, None)),
+            ("invalid_api_key", (502, None)),
+            ("status_504", (502, None)),
+        ],
+    )
+    async def test_maps_errors(
+        self, serve: Serve, server: LocalServer, fault: str, expected: tuple[int, str | None]
+    ) -> None:
+        """To a status and, where waiting helps, to how long; what concerns our key is not told."""
+        server.set_faults(fault)
+        async with serve() as base_url:
+            status, media_type, retry_after, body = await post(base_url, {"prompt": "A lighthouse at dusk"})
+        assert (status, retry_after) == expected
+        assert media_type == "application/json"
+        assert b"key" not in body and b"quota" not in body
+
+    @pytest.mark.parametrize("body", [{"prompt": ""}, {"prompt": "x" * 40_000}], ids=["empty", "long"])
+    async def test_refuses_a_wrong_prompt(self, serve: Serve, server: LocalServer, body: object) -> None:
+        """Without asking the API."""
+        async with serve() as base_url:
+            status, _, _, answer = await post(base_url, body)
+        assert status == 400 and b"prompt" in answer
+        assert server.requests == ()
+
+    @pytest.mark.parametrize("body", [{}, [], "text"], ids=["no prompt", "a list", "a string"])
+    async def test_refuses_another_body(self, serve: Serve, server: LocalServer, body: object) -> None:
+        """As a mistake of the client."""
+        async with serve() as base_url:
+            status, _, _, _ = await post(base_url, body)
+        assert 400 <= status < 500
+        assert server.requests == ()
