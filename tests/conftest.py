@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
+import hypothesis
 import pytest
 
 # pytest-asyncio looks for the current event loop before it sets its own, which makes one on Python 3.11 that nobody
 # closes; said to be none, there is none to make.
 asyncio.set_event_loop(None)
+
+# How long an example takes is the machine's business, not a claim of these tests.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ def _seconds(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if value is not None and not (is_number and value > 0):  # type: ignore[operator] # it is a number here
         raise ValueError(
-            f"{attribute.name}: {value!r} is no time in seconds above 0"
+            f"{attribute.name}: {value!r} is no time in seconds; give a number above 0, or None for no bound"
         )
 
 

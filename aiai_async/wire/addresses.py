@@ -10,6 +10,11 @@ import ipaddress
 from typing import Final
 
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+# Not globally routable, but said to be by `ipaddress` of some of the Pythons that this package runs on: the first two
+# before 3.11.10 and 3.12.4, the last two (documentation, SRv6) in all up to 3.13.
+_NOT_GLOBAL: Final = tuple(
+    ipaddress.ip_network(text) for text in ("192.0.0.0/24", "64:ff9b:1::/48", "3fff::/20", "5f00::/16")
+)
 
 
 def is_public(address: str) -> bool:
@@ -34,7 +39,7 @@ def is_public(address: str) -> bool:
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if inner is not None:
             ip = inner
-    return ip.is_global and not ip.is_multicast
+    return ip.is_global and not ip.is_multicast and not any(ip in network for network in _NOT_GLOBAL)
 
 
 def is_literal(host: str) -> bool:

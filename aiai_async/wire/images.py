@@ -359,8 +359,8 @@ class _Image:
     def _take(text: bytes | memoryview, pieces: list[bytes]) -> bool:
         """Decode a multiple of four characters; tell whether it ended in padding."""
         piece = pybase64.b64decode(text, validate=True)
-        if piece:
-            pieces.append(piece)
+        # Never empty: four characters hold a byte at least, and "====" is refused.
+        pieces.append(piece)
         return len(piece) < len(text) // 4 * 3
 
 
