@@ -1,25 +1,22 @@
 """The server's application: routes, keys, bounds, and the order in which a request meets them.
 
 A request for images is checked for its key, gets its fault where one is due, is validated, let in by the limits, waits
-the latency, and is drawn. What each of these decides is decided in their own modules; here they are only called, and
-what they refuse becomes an answer at one place. It shares no wire code with the client.
+the latency, and is drawn, or is streamed meanwhile. What each of these decides is decided in their own modules; here
+they are only called, and what they refuse becomes an answer at one place. It shares no wire code with the client.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hmac
-import os
+import functools
 import random
-import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, Final
 
 import anyio
-import anyio.to_thread
 import attrs
 import orjson
 import pybase64
@@ -30,25 +27,20 @@ from aiai_async._log import LOGGER
 from aiai_async._secret import Secret
 from aiai_async.server import refusals
 from aiai_async.server.answers import count_tokens, make_answer, revise_prompt
-from aiai_async.server.delivery import send_fault
-from aiai_async.server.draw import Drawing, draw
+from aiai_async.server.delivery import send_fault, send_stream
+from aiai_async.server.events import EVENT_STREAM, make_fields, schedule
 from aiai_async.server.faults import Fault, FaultPlan, On
+from aiai_async.server.incoming import MOST_BODY_BYTES, origin_of, read_body, read_key
 from aiai_async.server.limits import Cost, Limiter, LimitStyle
 from aiai_async.server.page import make_page
+from aiai_async.server.painter import Painter
 from aiai_async.server.received import Received
 from aiai_async.server.refusals import JSONObject, Refusal
 from aiai_async.server.store import PictureStore
+from aiai_async.server.stream_templates import DrawnEvent, frame_events
 from aiai_async.server.templates import Values, answer_values, picture_values
-from aiai_async.server.validate import CheckedRequest, check_request, parse_body
+from aiai_async.server.validate import CheckedRequest, asks_for_stream, check_request, parse_body
 
-# A prompt of 32,000 characters written as \uXXXX\uXXXX pairs is 384 kB; nothing else in a request is long.
-MOST_BODY_BYTES: Final = 2**20
-
-# A slow client sends a megabyte in less. Without a bound one that stops in the middle would stay for good; and so would
-# one whose chunks are malformed: aiohttp tells the handler nothing of those that come after the head.
-BODY_TIMEOUT: Final = 30.0
-
-_HOST: Final = re.compile(r"[A-Za-z0-9.:_\[\]-]+")
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -90,7 +82,7 @@ class Service:
         self._limiter = Limiter(settings.limits, settings.limit_style)
         self._pictures = PictureStore(lifetime=settings.url_lifetime)
         self._dice = random.Random(f"{settings.seed}/latency")
-        self._drawers = anyio.CapacityLimiter(os.cpu_count() or 1)
+        self._painter = Painter(seed=settings.seed)
         self._tasks: set[asyncio.Task[Any]] = set()
         self.faults = FaultPlan(faults, seed=settings.seed)
         self.requests = Received(settings.keep_requests)
@@ -129,7 +121,7 @@ class Service:
         _exchange.set(_Exchange(lambda status: received.note_status(number, status)))
         self._tasks.add(task)
         try:
-            received.note_body(number, request.content_type, await _read_body(request))
+            received.note_body(number, request.content_type, await read_body(request))
             return await handler(request)
         except Refusal as refusal:
             response = _to_json(refusal.body, status=refusal.status, headers=refusal.headers)
@@ -137,6 +129,9 @@ class Service:
                 # What is still to come of the body would be taken for the next request.
                 response.force_close()
             return response
+        except ConnectionError:
+            # The client left while something was written to it, which aiohttp knows how to take.
+            raise
         except Exception:
             # A mistake of the server itself; a client never sees its trace.
             LOGGER.exception("the local server failed at %s %s", request.method, request.path)
@@ -158,74 +153,84 @@ class Service:
 
     async def _generate(self, request: web.Request) -> web.StreamResponse:
         exchange = _exchange.get()
-        limits = self._limiter.of(self._authorize(request))
+        limits = self._limiter.of(read_key(request, self._settings.api_key))
         exchange.headers = limits.headers(anyio.current_time())
-        kinds: tuple[On, ...] = ("generate", "slash") if request.path.endswith("/") else ("generate",)
-        fault = self.faults.next(*kinds)
+        body = await request.read()
+        fault = self.faults.next(*_kinds_of(request.path, body))
         if fault is not None and not fault.needs_answer:
-            return await self._send_fault(request, fault, {"request_id": exchange.request_id})
-        wanted = check_request(parse_body(request.content_type, await request.read()))
-        tokens = count_tokens(wanted).total
+            kind = EVENT_STREAM if fault.on == "stream" else "application/json"
+            return await self._send_fault(request, fault, {"request_id": exchange.request_id}, content_type=kind)
+        wanted = check_request(parse_body(request.content_type, body))
+        tokens = count_tokens(wanted, partial_images=wanted.partial_images).total
         now = anyio.current_time()
         limits.admit(Cost(images=wanted.n, tokens=tokens, model=wanted.model), now)
         try:
             # Stamped here, as a gateway does: an answer half a minute later tells what was left when it was let in.
             exchange.headers = limits.headers(now)
-            await anyio.sleep(self._dice.uniform(*self._settings.latency))
+            latency = self._dice.uniform(*self._settings.latency)
+            if wanted.stream:
+                return await self._stream(request, wanted, fault, latency)
+            await anyio.sleep(latency)
             return await self._answer(request, wanted, fault)
         finally:
             limits.release()
 
-    def _authorize(self, request: web.Request) -> str:
-        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-        key = key.strip()
-        if scheme.lower() != "bearer" or not key:
-            raise refusals.no_key()
-        right = self._settings.api_key
-        if right is not None and not hmac.compare_digest(_to_bytes(key), _to_bytes(right.reveal())):
-            raise refusals.wrong_key(key)
-        return key
-
     async def _answer(self, request: web.Request, wanted: CheckedRequest, fault: Fault | None) -> web.StreamResponse:
-        contents = [await self._draw(wanted, index) for index in range(wanted.n)]
+        contents = [await self._painter.draw(wanted, index) for index in range(wanted.n)]
+        answer = self._put_together(request, wanted, contents)
+        if fault is None:
+            return _to_json(answer)
+        pictures = [self._values_of(request, wanted, content) for content in contents]
+        values = answer_values(answer, fault, pictures, _exchange.get().request_id)
+        return await self._send_fault(request, fault, values)
+
+    async def _stream(
+        self, request: web.Request, wanted: CheckedRequest, fault: Fault | None, latency: float
+    ) -> web.StreamResponse:
+        created, started_at = int(time.time()), anyio.current_time()
+        moments = schedule(wanted, latency)
+        if fault is None:
+            write_event = functools.partial(self._painter.write_event, wanted, created=created)
+            return await send_stream(request, moments, write_event)
+        contents = [await self._painter.draw(wanted, moment.image, moment.partial) for moment in moments]
+        pictures = [self._values_of(request, wanted, content) for content in contents]
+        events = [
+            DrawnEvent(moment=moment, fields=make_fields(wanted, moment, created=created), picture=picture)
+            for moment, picture in zip(moments, pictures, strict=True)
+        ]
+        # The final images come last, and are what a plain answer would show.
+        answer = self._put_together(request, wanted, contents[-wanted.n :])
+        is_stream = fault.on == "stream" or fault.body is None
+        return await self._send_fault(
+            request,
+            fault,
+            answer_values(answer, fault, pictures[-wanted.n :], _exchange.get().request_id),
+            content_type=EVENT_STREAM if is_stream else "application/json",
+            ordinary="$stream",
+            events=frame_events(fault, events),
+            started_at=started_at,
+            latency=latency,
+        )
+
+    def _put_together(self, request: web.Request, wanted: CheckedRequest, contents: Sequence[bytes]) -> JSONObject:
         if wanted.response_format == "url":
             images: list[JSONObject] = [{"url": self._link_to(request, wanted, content)} for content in contents]
         else:
             images = [{"b64_json": pybase64.b64encode(content).decode()} for content in contents]
         if wanted.model.startswith("dall-e-3"):
             images = [{"revised_prompt": revise_prompt(wanted), **image} for image in images]
-        answer = make_answer(wanted, images, created=int(time.time()))
-        if fault is None:
-            return _to_json(answer)
+        return make_answer(wanted, images, created=int(time.time()))
 
-        def values_of(content: bytes) -> Values:
-            return picture_values(
-                pybase64.b64encode(content).decode(),
-                f"image/{wanted.output_format}",
-                lambda: self._link_to(request, wanted, content),
-            )
-
-        pictures = [values_of(content) for content in contents]
-        return await self._send_fault(
-            request, fault, answer_values(answer, fault, pictures, _exchange.get().request_id)
+    def _values_of(self, request: web.Request, wanted: CheckedRequest, content: bytes) -> Values:
+        return picture_values(
+            pybase64.b64encode(content).decode(),
+            f"image/{wanted.output_format}",
+            lambda: self._link_to(request, wanted, content),
         )
-
-    async def _draw(self, wanted: CheckedRequest, index: int) -> bytes:
-        drawing = Drawing(
-            prompt=wanted.prompt,
-            seed=self._settings.seed,
-            index=index,
-            width=wanted.width,
-            height=wanted.height,
-            transparent=wanted.background == "transparent",
-            output_format=wanted.output_format,
-            compression=wanted.compression,
-        )
-        return await anyio.to_thread.run_sync(draw, drawing, limiter=self._drawers, abandon_on_cancel=True)
 
     def _link_to(self, request: web.Request, wanted: CheckedRequest, content: bytes) -> str:
         name = self._pictures.put(content, wanted.output_format, anyio.current_time())
-        return f"{_origin_of(request)}/images/{name}"
+        return f"{origin_of(request)}/images/{name}"
 
     async def _send_fault(
         self, request: web.Request, fault: Fault, values: Mapping[str, str], **ordinary: Any
@@ -248,7 +253,7 @@ class Service:
         return web.Response(body=picture.content, content_type=picture.media_type)
 
     async def _show_page(self, request: web.Request) -> web.StreamResponse:
-        page = make_page(_origin_of(request), needs_key=self._settings.api_key is not None)
+        page = make_page(origin_of(request), needs_key=self._settings.api_key is not None)
         return web.Response(text=page, content_type="text/html")
 
     async def _refuse_method(self, request: web.Request) -> web.StreamResponse:
@@ -269,37 +274,13 @@ async def _complete_headers(request: web.Request, response: web.StreamResponse) 
         exchange.note_status(response.status)
 
 
-async def _read_body(request: web.Request) -> bytes:
-    length = request.content_length
-    if length is not None and length > MOST_BODY_BYTES:
-        raise refusals.body_too_large(MOST_BODY_BYTES)
-    try:
-        with anyio.fail_after(BODY_TIMEOUT):
-            body = await request.read()
-    except TimeoutError:
-        raise refusals.body_too_slow(BODY_TIMEOUT) from None
-    except web.HTTPRequestEntityTooLarge:
-        raise refusals.body_too_large(MOST_BODY_BYTES) from None
-    except web.RequestPayloadError:
-        raise Refusal(400, "The body of your request could not be read to its end.") from None
-    if len(body) > MOST_BODY_BYTES:
-        raise refusals.body_too_large(MOST_BODY_BYTES)
-    return body
-
-
-def _origin_of(request: web.Request) -> str:
-    """Give scheme, host and port as the client knows them; a Host that is none is not put into a link."""
-    host = request.headers.get("Host", "")
-    if not _HOST.fullmatch(host):
-        assert request.transport is not None
-        address, port = request.transport.get_extra_info("sockname")[:2]
-        host = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-    return f"http://{host}"
-
-
-def _to_bytes(key: str) -> bytes:
-    # Header bytes that are no UTF-8 come as surrogates, which compare_digest doesn't take in text.
-    return key.encode("utf-8", "surrogateescape")
+def _kinds_of(path: str, body: bytes) -> list[On]:
+    kinds: list[On] = ["generate"]
+    if path.endswith("/"):
+        kinds.append("slash")
+    if asks_for_stream(body):
+        kinds.append("stream")
+    return kinds
 
 
 def _to_json(body: JSONObject, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:

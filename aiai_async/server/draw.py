@@ -36,6 +36,8 @@ _PALETTES: Final[tuple[tuple[Color, Color, Color, Color], ...]] = (
 )
 _HILLS: Final = 5
 _LONGEST_CAPTION: Final = 160
+# The radius of the first partial image's blur, in parts of the shorter side: the sun is a haze, the caption is gone.
+_FIRST_BLUR: Final = 1 / 16
 # The fastest level: level 6 takes five times as long for a file a third smaller, which nobody downloads far.
 _PNG_LEVEL: Final = 1
 
@@ -48,6 +50,8 @@ class Drawing:
     seed: int = 0
     index: int = 0
     """Which of the pictures of one request this is, from 0."""
+    partial: int | None = None
+    """Which of its partial images, from 0, four times as sharp each time; None is the picture itself."""
     width: int = 1024
     height: int = 1024
     transparent: bool = False
@@ -71,11 +75,13 @@ def require_pillow() -> None:
         ) from exc
 
 
-# The same few prompts come again and again in tests, and equal drawings give equal bytes.
-@functools.lru_cache(maxsize=16)
+# The same few prompts come again and again in tests, and equal drawings give equal bytes. A stream's partial
+# images are drawings too, three more for each.
+@functools.lru_cache(maxsize=64)
 def draw(drawing: Drawing) -> bytes:
     """Draw one picture and encode it. Takes tens of milliseconds for a megapixel."""
-    return encode(paint(drawing), drawing)
+    picture = paint(drawing)
+    return encode(picture if drawing.partial is None else blur(picture, drawing.partial), drawing)
 
 
 def encode(picture: Image.Image, drawing: Drawing) -> bytes:
@@ -106,6 +112,17 @@ def paint(drawing: Drawing) -> Image.Image:
         _raise_hill(picture, _mix(low, near, nearness), chance, base=0.5 + 0.36 * nearness)
     _write_caption(ImageDraw.Draw(picture), drawing.prompt, _mix(sun, (255, 255, 255), 0.5), size)
     return picture
+
+
+def blur(picture: Image.Image, partial: int) -> Image.Image:
+    """Show a picture as it is while still in the making: heavily blurred at first, nearly sharp at the third time."""
+    from PIL import Image, ImageFilter
+
+    radius = min(picture.size) * _FIRST_BLUR / 4**partial
+    # Most of a wide blur is done by reducing the picture and enlarging it again: four times as fast, and as soft.
+    step = max(1, round(radius / 2))
+    small = picture.reduce(step).filter(ImageFilter.GaussianBlur(radius / step))
+    return small.resize(picture.size, Image.Resampling.BICUBIC)
 
 
 def _shift(color: Color, chance: random.Random) -> Color:

@@ -18,6 +18,7 @@ import orjson
 from aiai_async._errors import ConfigurationError
 from aiai_async.server.faults import Fault, Piece
 from aiai_async.server.refusals import error_object
+from aiai_async.server.stream_faults import stream_faults
 
 _MESSAGE: Final = "a fault that this local server was told to make"
 
@@ -213,7 +214,16 @@ def _connections() -> Iterator[Fault]:
 
 FAULTS: Final[Mapping[str, Fault]] = {
     fault.name: fault
-    for group in (_odd_answers, _no_answers, _error_shapes, _errors, _rate_limits, _redirects, _connections)
+    for group in (
+        _odd_answers,
+        _no_answers,
+        _error_shapes,
+        _errors,
+        _rate_limits,
+        _redirects,
+        _connections,
+        stream_faults,
+    )
     for fault in group()
 }
 """The ready-made faults by name."""
@@ -247,8 +257,8 @@ def named(name: str, **changes: Any) -> Fault:
 def read_faults(path: Path) -> tuple[Fault, ...]:
     """Read faults from a TOML file: tables `[[fault]]` with the fields of `Fault`.
 
-    One whose `name` is in the table of ready-made faults is that one, changed by the other fields. A piece of a body
-    may be a text or a table `{data = "…", gap = 0.5}`.
+    One whose `name` is in the table of ready-made faults is that one, changed by the other fields. A piece of a body,
+    an event or a heartbeat may be a text or a table `{data = "…", gap = 0.5}`.
 
     Raises:
         ConfigurationError: the file can't be read, or isn't like this; the message says where.
@@ -268,8 +278,11 @@ def _from_table(entry: Any, where: str) -> Fault:
     if not isinstance(entry, dict):
         raise ConfigurationError(f"{where}: not a table")
     try:
-        if isinstance(entry.get("body"), list):
-            entry["body"] = [Piece(**part) if isinstance(part, dict) else part for part in entry["body"]]
+        for field in ("body", "event", "final"):
+            if isinstance(entry.get(field), list):
+                entry[field] = [Piece(**part) if isinstance(part, dict) else part for part in entry[field]]
+        if isinstance(entry.get("heartbeat"), dict):
+            entry["heartbeat"] = Piece(**entry["heartbeat"])
         name = entry.get("name", "")
         ready = FAULTS.get(str(name).replace("-", "_"))
         return attrs.evolve(ready, **entry) if ready else Fault(**entry)

@@ -42,7 +42,7 @@ class LocalServer:
         limits: rate limits of each key; None is none.
         limit_style: `bucket` holds a minute's worth, `fixed` and `sliding` are windows of a minute; `hidden`,
             `hidden-fixed` and `hidden-sliding` are the same without a word in the headers.
-        latency: seconds that every image takes, or a range to draw from.
+        latency: seconds that every request takes, or a range to draw from. A stream spreads its partial images over it.
         faults: what goes wrong and when: records, or names of ready-made ones, which then befall every request.
         seed: changes the pictures, and the luck of latency and faults.
         url_lifetime: seconds that a picture given as a link can be fetched.

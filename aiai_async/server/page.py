@@ -23,6 +23,8 @@ pictures that it draws from the prompt. $key It costs nothing, and no prompt lea
 <pre>curl $origin/v1/images/generations \\
   -H "Authorization: Bearer anything" -H "Content-Type: application/json" \\
   -d '{"model": "gpt-image-1", "prompt": "A lighthouse at dusk"}'</pre>
+<p>With <code>-N</code> and <code>"stream": true, "partial_images": 3</code> the picture comes as a stream of events,
+blurred at first.</p>
 <h2>From Python</h2>
 <pre>export AIAI_BASE_URL=$origin/v1 AIAI_API_KEY=anything
 

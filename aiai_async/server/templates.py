@@ -1,4 +1,4 @@
-"""From a fault's templates to the bytes that go out: what their names stand for, and the pieces they become.
+"""From a fault's templates to the bytes that go out: what their names stand for, and the parts they become.
 
 Pure. Names are written as in `string.Template`; one that stands for nothing stays as it is.
 """
@@ -7,12 +7,26 @@ from __future__ import annotations
 
 import json
 import string
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any, Final
 
-from aiai_async.server.faults import Fault, Piece
+import attrs
+
+from aiai_async.server.faults import ANSWER_VALUES, Fault, Piece, names_in
 from aiai_async.server.refusals import JSONObject, error_object
+
+
+@attrs.frozen(kw_only=True)
+class Part:
+    """Bytes that are sent by themselves."""
+
+    data: bytes
+    gap: float = 0.0
+    """Seconds of silence before it."""
+    due: float = 0.0
+    """It is not sent before so many seconds have passed since the request was let in."""
 
 
 class Values(Mapping[str, str]):
@@ -29,6 +43,10 @@ class Values(Mapping[str, str]):
 
     def __len__(self) -> int:
         return len(self._makers)
+
+    def with_more(self, makers: Mapping[str, Callable[[], str]]) -> Values:
+        """Give these values and others."""
+        return Values({**self._makers, **makers})
 
 
 def picture_values(b64: str, media_type: str, url: Callable[[], str]) -> Values:
@@ -94,33 +112,36 @@ def answer_values(answer: Mapping[str, Any], fault: Fault, pictures: Sequence[Va
 
 
 def render_body(
-    fault: Fault, values: Mapping[str, str], ordinary: str | bytes = "$answer"
-) -> list[tuple[float, bytes]]:
-    """Give the pieces of a fault's body as they go out, each with the seconds of silence before it.
+    fault: Fault,
+    values: Mapping[str, str],
+    ordinary: str | bytes = "$answer",
+    *,
+    events: Mapping[str, Sequence[Part]] = MappingProxyType({}),
+    due: float = 0.0,
+) -> list[Part]:
+    """Give the parts of a fault's body as they go out.
 
     Args:
         fault: what is sent.
         values: what the names in its templates stand for.
         ordinary: the body where the fault has none of its own and means no error.
+        events: what other names stand for: events that are each sent by themselves.
+        due: when the ordinary answer is due, and what holds something of it.
     """
-    rendered: list[tuple[float, bytes]] = []
-    for piece in _body_of(fault, ordinary):
-        data = piece.data if isinstance(piece.data, bytes) else fill(piece.data, values).encode()
-        step = fault.piece_bytes or max(1, len(data))
-        parts = [data[start : start + step] for start in range(0, len(data), step)] or [b""]
-        rendered.append((piece.gap, parts[0]))
-        rendered += [(fault.gap, part) for part in parts[1:]]
-    return rendered
+    parts = [part for piece in _body_of(fault, ordinary) for part in _render_piece(piece, values, events, due)]
+    if fault.piece_bytes is None:
+        return parts
+    return [smaller for part in parts for smaller in _split(part, fault.piece_bytes, fault.gap)]
 
 
-def cut_pieces(pieces: Sequence[tuple[float, bytes]], most_bytes: int) -> list[tuple[float, bytes]]:
-    """Give the pieces up to so many bytes in all."""
-    kept: list[tuple[float, bytes]] = []
-    for gap, data in pieces:
+def cut_parts(parts: Sequence[Part], most_bytes: int) -> list[Part]:
+    """Give the parts up to so many bytes in all."""
+    kept: list[Part] = []
+    for part in parts:
         if most_bytes <= 0:
             break
-        kept.append((gap, data[:most_bytes]))
-        most_bytes -= len(data)
+        kept.append(attrs.evolve(part, data=part.data[:most_bytes]))
+        most_bytes -= len(part.data)
     return kept
 
 
@@ -132,6 +153,41 @@ def fill(text: str, values: Mapping[str, str]) -> str:
         'req_1 costs $5'
     """
     return string.Template(text).safe_substitute(values)
+
+
+def _render_piece(
+    piece: Piece, values: Mapping[str, str], events: Mapping[str, Sequence[Part]], due: float
+) -> Iterator[Part]:
+    if isinstance(piece.data, bytes):
+        yield Part(data=piece.data, gap=piece.gap)
+        return
+    gap = piece.gap
+    for text, name in _split_at_names(piece.data, events):
+        if text or not piece.data:
+            needs_answer = names_in(text).intersection(ANSWER_VALUES)
+            yield Part(data=fill(text, values).encode(), gap=gap, due=due if needs_answer else 0.0)
+            gap = 0.0
+        if name is not None:
+            for part in events[name]:
+                yield attrs.evolve(part, gap=gap + part.gap)
+                gap = 0.0
+
+
+def _split_at_names(text: str, names: Container[str]) -> Iterator[tuple[str, str | None]]:
+    """Give the text before each of these names, and the name; at the end what is left, and None."""
+    start = 0
+    for match in string.Template.pattern.finditer(text):
+        name = match["named"] or match["braced"]
+        if name in names:
+            yield text[start : match.start()], name
+            start = match.end()
+    yield text[start:], None
+
+
+def _split(part: Part, most_bytes: int, gap: float) -> Iterator[Part]:
+    yield attrs.evolve(part, data=part.data[:most_bytes])
+    for start in range(most_bytes, len(part.data), most_bytes):
+        yield Part(data=part.data[start : start + most_bytes], gap=gap)
 
 
 def _body_of(fault: Fault, ordinary: str | bytes) -> tuple[Piece, ...]:

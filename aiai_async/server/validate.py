@@ -23,6 +23,7 @@ _QUALITIES_OF_GPT_IMAGE: Final = ("low", "medium", "high")
 
 # A model that the table doesn't know may be asked for any size; more than this would only fill the memory.
 _LONGEST_SIDE: Final = 4096
+_MOST_PARTIAL_IMAGES: Final = 3
 
 
 @attrs.frozen(kw_only=True)
@@ -44,7 +45,7 @@ class CheckedRequest:
     style: str
     stream: bool
     partial_images: int
-    """How many were asked for; 0 without `stream`."""
+    """How many were asked for, 0 to 3; 0 without `stream`."""
     is_dalle: bool
     """True for the models that answer with links by default and say nothing of usage and settings."""
 
@@ -74,6 +75,15 @@ def parse_body(content_type: str, body: bytes) -> JSONObject:
     if not isinstance(value, dict):
         raise Refusal(400, "The body of your request is not a JSON object.", code="invalid_json")
     return cast(JSONObject, value)
+
+
+def asks_for_stream(body: bytes) -> bool:
+    """Tell whether a body asks for a stream, before it is known whether it is right."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(value, dict) and value.get("stream") is True
 
 
 def check_request(fields: Mapping[str, object]) -> CheckedRequest:
@@ -142,6 +152,6 @@ def _fill_in(model: str, rules: ModelRules | None, given: Mapping[str, object]) 
         response_format="url" if given.get("response_format", "url" if is_dalle else "") == "url" else "b64_json",
         style=str(given.get("style", "vivid")),
         stream=stream,
-        partial_images=cast(int, given.get("partial_images", 0)) if stream else 0,
+        partial_images=min(_MOST_PARTIAL_IMAGES, max(0, cast(int, given.get("partial_images", 0)))) if stream else 0,
         is_dalle=is_dalle,
     )

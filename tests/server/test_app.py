@@ -255,13 +255,6 @@ async def test_both_paths_answer(server: LocalServer, http: aiohttp.ClientSessio
         assert answer.headers["x-request-id"].startswith("req_")
 
 
-async def test_a_stream_is_answered_plainly_by_now(server: LocalServer, http: aiohttp.ClientSession) -> None:
-    """Servers that ignore `stream` are servers too."""
-    status, answer = await post(http, server, {"prompt": "A cat", "model": "gpt-image-1", "stream": True})
-    assert status == 200
-    assert len(answer["data"]) == 1
-
-
 # -- refusals
 
 
@@ -358,7 +351,7 @@ async def test_a_mistake_of_the_server_shows_no_trace(
     def fail(*_: object) -> bytes:
         raise ZeroDivisionError("inner secret")
 
-    monkeypatch.setattr("aiai_async.server.app.draw", fail)
+    monkeypatch.setattr("aiai_async.server.painter.draw", fail)
     status, answer = await post(http, server, {"prompt": "A cat"})
     assert (status, answer["error"]["type"]) == (500, "server_error")
     assert "secret" not in json.dumps(answer)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import sys
 
+import attrs
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops, ImageStat
 
 from aiai_async._errors import ConfigurationError
 from aiai_async.server.draw import Drawing, OutputFormat, draw, paint, require_pillow
@@ -104,6 +105,53 @@ def test_less_quality_makes_a_smaller_file(output_format: OutputFormat) -> None:
 def test_any_prompt_can_be_drawn(prompt: str) -> None:
     """A letter that the font lacks is a box, never an error."""
     assert opened(draw(small(prompt))).size == (96, 64)
+
+
+def difference(one: Image.Image, other: Image.Image) -> float:
+    """How far two pictures of a size are apart for the eye, on a black ground."""
+    seen = [Image.alpha_composite(Image.new("RGBA", p.size, (0, 0, 0)), p.convert("RGBA")) for p in (one, other)]
+    return sum(ImageStat.Stat(ImageChops.difference(*seen)).mean)
+
+
+@pytest.mark.parametrize(
+    ("output_format", "transparent"),
+    [("png", False), ("png", True), ("jpeg", False), ("webp", False), ("webp", True)],
+)
+@pytest.mark.parametrize("size", [(1024, 1024), (1024, 1536), (64, 64)], ids=str)
+def test_partial_images_come_nearer_to_the_picture(
+    output_format: OutputFormat, transparent: bool, size: tuple[int, int]
+) -> None:
+    """Each is of the same size and format, and nearer to the final one than the one before."""
+    drawing = Drawing(
+        prompt="A lighthouse",
+        width=size[0],
+        height=size[1],
+        transparent=transparent,
+        output_format=output_format,
+    )
+    final = opened(draw(drawing))
+    partials = [opened(draw(attrs.evolve(drawing, partial=partial))) for partial in range(3)]
+    assert {(partial.size, partial.format, partial.mode) for partial in partials} == {(size, final.format, final.mode)}
+    first, second, third = (difference(partial, final) for partial in partials)
+    assert first > second > third > 0
+    assert first > 2 * third
+
+
+def test_even_the_first_partial_image_shows_the_very_scene() -> None:
+    """From afar it is the final picture, and no other one."""
+    haze, final, other = (
+        opened(draw(Drawing(prompt=prompt, partial=partial))).resize((8, 8), Image.Resampling.BOX)
+        for prompt, partial in (("A lighthouse", 0), ("A lighthouse", None), ("A windmill", None))
+    )
+    assert difference(haze, final) < difference(other, final) / 5
+
+
+@pytest.mark.parametrize("partial", [0, 1, 2])
+@pytest.mark.parametrize("size", [(1, 1), (16, 48), (3, 1)], ids=str)
+def test_tiny_pictures_have_partial_images_too(size: tuple[int, int], partial: int) -> None:
+    """However little there is to blur."""
+    drawing = Drawing(prompt="A lighthouse", width=size[0], height=size[1], partial=partial)
+    assert opened(draw(drawing)).size == size
 
 
 def test_without_pillow_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from aiai_async._errors import ConfigurationError
 from aiai_async.server.fault_table import FAULTS, describe_faults, named, read_faults
-from aiai_async.server.faults import Fault, Piece
+from aiai_async.server.faults import ANSWER_VALUES, STREAM_VALUES, Fault, Piece, names_in
+from aiai_async.server.templates import picture_values
 
 
 @pytest.fixture
@@ -20,6 +21,17 @@ def file(tmp_path: Path) -> Path:
 def test_every_fault_says_what_it_imitates() -> None:
     """The table is the documentation."""
     assert all(fault.doc and fault.name == name for name, fault in FAULTS.items())
+
+
+def test_the_names_in_every_template_stand_for_something() -> None:
+    """A misspelt one would go out as it is."""
+    picture = set(picture_values("", "", str))
+    event = picture | {"type", "data", "data_lines", "settings", "number", "index"}
+    for fault in FAULTS.values():
+        names = {*ANSWER_VALUES, "request_id", *(STREAM_VALUES if fault.on == "stream" else ())}
+        assert {name for piece in fault.body or () for name in names_in(piece.data)} <= names, fault.name
+        assert {name for piece in (fault.event or ()) + (fault.final or ()) for name in names_in(piece.data)} <= event
+        assert names_in(fault.image or "") <= picture
 
 
 def test_the_table_has_a_line_for_each() -> None:
@@ -71,11 +83,23 @@ body = '{"error": "busy"}'
 probability = 0.25
 body = ["a", { data = "$answer", gap = 0.5 }]
 ending = "hang"
+
+[[fault]]
+name = "stream_heartbeats"
+event = ["a", { data = "$data", gap = 0.5 }]
+final = "b"
+heartbeat = { data = "c", gap = 5 }
 """)
     assert read_faults(file) == (
         named("cut", nth=(2, 5)),
         Fault(name="mine", every=10, status=503, headers={"Retry-After": "2"}, body='{"error": "busy"}'),
         Fault(probability=0.25, body=["a", Piece("$answer", gap=0.5)], ending="hang"),
+        named(
+            "stream_heartbeats",
+            event=["a", Piece("$data", gap=0.5)],
+            final="b",
+            heartbeat=Piece("c", gap=5),
+        ),
     )
 
 

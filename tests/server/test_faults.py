@@ -58,6 +58,14 @@ def test_what_one_record_does_leaves_the_luck_of_another() -> None:
     assert one[2:] == two[2:]
 
 
+def test_a_fault_of_streams_counts_streams_alone() -> None:
+    """A plain request in between changes nothing."""
+    plan = FaultPlan([Fault(name="stream", on="stream", nth=2)], seed=0)
+    assert befallen(plan, 1, "generate", "stream") == [""]
+    assert befallen(plan, 2, "generate") == ["", ""]
+    assert befallen(plan, 2, "generate", "stream") == ["stream", ""]
+
+
 def test_each_kind_of_request_is_counted_for_itself() -> None:
     """A request with a slash is a request for images too; a download is neither."""
     plan = FaultPlan(
@@ -83,6 +91,8 @@ def test_each_kind_of_request_is_counted_for_itself() -> None:
         ({"status": "503"}, "status: '503' is not an HTTP status"),
         ({"ending": "explode"}, "'ending' must be in"),
         ({"on": "monday"}, "'on' must be in"),
+        ({"heartbeat": Piece("x")}, "heartbeat: .* is no piece with a gap above 0"),
+        ({"heartbeat": 5}, "heartbeat: 5 is no piece"),
         ({"nth": 1, "every": 2}, "nth and every: give only one of them"),
     ],
     ids=str,
@@ -102,6 +112,8 @@ def test_a_record_that_makes_no_sense_is_refused(fields: dict[str, Any], message
         (Fault(status=200), True),
         (Fault(body="[$images]"), True),
         (Fault(body=["a", Piece("${answer}")]), True),
+        (Fault(body="$first_partial"), True),
+        (Fault(body="${stream}data: [DONE]"), True),
         (Fault(status=503), False),
         (Fault(status=307), False),
         (Fault(body="<html>"), False),
@@ -122,3 +134,5 @@ def test_bodies_and_headers_are_taken_as_they_come() -> None:
     assert fault.body == (Piece("a"), Piece(b"b"), Piece("c", gap=1))
     assert (fault.headers, fault.without) == ({"Retry-After": "1"}, ("Server",))
     assert Fault(body="a").body == (Piece("a"),)
+    assert Fault(event="a", final=b"b").event == (Piece("a"),)
+    assert Fault(heartbeat="a").heartbeat == Piece("a", gap=1.0)

@@ -12,7 +12,7 @@ import pytest
 
 from aiai_async._errors import ConfigurationError
 from aiai_async.server import Fault, LocalServer
-from aiai_async.server.app import MOST_BODY_BYTES
+from aiai_async.server.incoming import MOST_BODY_BYTES
 from aiai_async.server.local import is_loopback
 
 from .conftest import raw_request, talk, until
@@ -234,7 +234,7 @@ async def test_a_client_that_leaves_in_the_middle_leaves_nothing(
 
 async def test_a_body_that_never_ends_is_refused(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that stops in the middle, and one whose later chunks are nonsense: neither stays for good."""
-    monkeypatch.setattr("aiai_async.server.app.BODY_TIMEOUT", 0.01)
+    monkeypatch.setattr("aiai_async.server.incoming.BODY_TIMEOUT", 0.01)
     for field, body in ((b"Content-Length: 9", b"{"), (b"Transfer-Encoding: chunked", b"nonsense\r\n")):
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(HEAD + field + b"\r\n\r\n")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiai_async.server.faults import Fault, Piece
-from aiai_async.server.templates import answer_values, cut_pieces, fill, picture_values, render_body
+from aiai_async.server.templates import Part, answer_values, cut_parts, fill, picture_values, render_body
 
 CONTENT = bytes(range(256)) + b"!"
 B64 = base64.b64encode(CONTENT).decode()
@@ -21,8 +21,12 @@ ANSWER: dict[str, Any] = {"created": 7, "data": [{"b64_json": B64}, {"b64_json":
 
 def body_of(fault: Fault) -> bytes:
     """Give the whole body that a fault sends."""
-    pieces = render_body(fault, answer_values(ANSWER, fault, [PICTURE, PICTURE], "req_1"))
-    return b"".join(data for _, data in pieces)
+    return joined(render_body(fault, answer_values(ANSWER, fault, [PICTURE, PICTURE], "req_1")))
+
+
+def joined(parts: list[Part]) -> bytes:
+    """Give what all parts are together."""
+    return b"".join(part.data for part in parts)
 
 
 def test_a_picture_in_every_spelling() -> None:
@@ -96,17 +100,56 @@ def test_pieces_keep_their_gaps_and_bytes_are_no_template() -> None:
     """The gap is the silence before."""
     fault = Fault(body=["a", Piece("$created", gap=2), Piece(b"$created", gap=3)])
     values = answer_values(ANSWER, fault, [], "req_1")
-    assert render_body(fault, values) == [(0.0, b"a"), (2, b"7"), (3, b"$created")]
+    assert render_body(fault, values) == [Part(data=b"a"), Part(data=b"7", gap=2), Part(data=b"$created", gap=3)]
 
 
 def test_pieces_can_be_cut_small() -> None:
     """The piece's own gap before its first part, the fault's gap between the others."""
     fault = Fault(body=[Piece("abcde", gap=1), ""], piece_bytes=2, gap=0.5)
-    assert render_body(fault, {}) == [(1, b"ab"), (0.5, b"cd"), (0.5, b"e"), (0.0, b"")]
+    assert render_body(fault, {}) == [
+        Part(data=b"ab", gap=1),
+        Part(data=b"cd", gap=0.5),
+        Part(data=b"e", gap=0.5),
+        Part(data=b""),
+    ]
 
 
-@given(st.lists(st.tuples(st.just(0.0), st.binary(max_size=5)), max_size=6), st.integers(0, 40))
-def test_cutting_keeps_the_beginning(pieces: list[tuple[float, bytes]], most: int) -> None:
+EVENTS = {"partials": [Part(data=b"one", due=5), Part(data=b"two", gap=1, due=10)], "completed": []}
+
+
+@pytest.mark.parametrize(
+    ("body", "parts"),
+    [
+        ("$partials", [Part(data=b"one", due=5), Part(data=b"two", gap=1, due=10)]),
+        ("a${partials}b", [Part(data=b"a"), *EVENTS["partials"], Part(data=b"b")]),
+        ("$completed", []),
+        ("", [Part(data=b"")]),
+        ("$$partials", [Part(data=b"$partials")]),
+        ("$request_id$completed$no", [Part(data=b"req_1"), Part(data=b"$no")]),
+        ("$created", [Part(data=b"7", due=20)]),
+        ([Piece("$partials", gap=3)], [Part(data=b"one", gap=3, due=5), Part(data=b"two", gap=1, due=10)]),
+        ([Piece("x$partials", gap=3)], [Part(data=b"x", gap=3), *EVENTS["partials"]]),
+    ],
+    ids=repr,
+)
+def test_events_in_a_body_are_sent_by_themselves(body: Any, parts: list[Part]) -> None:
+    """Each when it is due, and what holds something of the answer when that is."""
+    fault = Fault(body=body)
+    assert render_body(fault, answer_values(ANSWER, fault, [], "req_1"), events=EVENTS, due=20) == parts
+
+
+def test_events_cut_small_keep_when_they_are_due() -> None:
+    """The first part of each; the others follow."""
+    parts = render_body(Fault(body="$partials", piece_bytes=2, gap=0.5), {}, events=EVENTS)
+    assert parts == [
+        Part(data=b"on", due=5),
+        Part(data=b"e", gap=0.5),
+        Part(data=b"tw", gap=1, due=10),
+        Part(data=b"o", gap=0.5),
+    ]
+
+
+@given(st.lists(st.binary(max_size=5).map(lambda data: Part(data=data)), max_size=6), st.integers(0, 40))
+def test_cutting_keeps_the_beginning(parts: list[Part], most: int) -> None:
     """So many bytes, or all."""
-    whole = b"".join(data for _, data in pieces)
-    assert b"".join(data for _, data in cut_pieces(pieces, most)) == whole[:most]
+    assert joined(cut_parts(parts, most)) == joined(parts)[:most]

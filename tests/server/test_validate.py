@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiai_async.server.refusals import Refusal
-from aiai_async.server.validate import CheckedRequest, check_request, parse_body
+from aiai_async.server.validate import CheckedRequest, asks_for_stream, check_request, parse_body
 
 JSON = "application/json"
 scalars = st.sampled_from(
@@ -194,6 +194,34 @@ def test_partial_images_count_only_in_a_stream() -> None:
     """They are kept for who streams."""
     request = check_request({"prompt": "a", "model": "gpt-image-1", "stream": True, "partial_images": 2})
     assert (request.stream, request.partial_images) == (True, 2)
+
+
+@pytest.mark.parametrize(("asked", "given_"), [(-1, 0), (0, 0), (3, 3), (2**40, 3)])
+def test_no_model_is_sent_more_than_three_partial_images(asked: int, given_: int) -> None:
+    """A model that nobody knows may be asked for any number."""
+    assert (
+        check_request({"prompt": "a", "model": "flux", "stream": True, "partial_images": asked}).partial_images
+        == given_
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "streams"),
+    [
+        (b'{"stream": true}', True),
+        (b'{"stream": false}', False),
+        (b'{"stream": "true"}', False),
+        (b'{"stream": 1}', False),
+        (b"{}", False),
+        (b"[true]", False),
+        (b'{"stream": tru', False),
+        (b"", False),
+    ],
+    ids=repr,
+)
+def test_whether_a_stream_is_asked_for_shows_before_the_check(body: bytes, streams: bool) -> None:
+    """A body that is wrong is refused later."""
+    assert asks_for_stream(body) is streams
 
 
 @given(st.dictionaries(st.sampled_from(FIELDS), anything))
