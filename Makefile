@@ -109,7 +109,7 @@ clean:
 .venv-lowest/dev.stamp: pyproject.toml tools/lowest.py .venv/dev.stamp
 	@echo "--- making .venv-lowest with the oldest dependencies allowed"
 	@rm -rf .venv-lowest
-	@python=$$($(BIN)/python tools/pythons.py | head -n 1) && "$$python" -m venv .venv-lowest
+	@python=$$($(BIN)/python tools/pythons.py | sed -n 1p) && "$$python" -m venv .venv-lowest
 	@$(BIN)/python tools/lowest.py >.venv-lowest/pins.txt
 	@.venv-lowest/bin/python $(PIP_INSTALL) --upgrade 'pip>=25.1'
 	@.venv-lowest/bin/python $(PIP_INSTALL) --requirement .venv-lowest/pins.txt --editable . --group test
