@@ -3,7 +3,7 @@
 Layers; an import only points down, and the checks see to it:
 
     edges      cli  server                                          what people and other systems touch
-    client     _client  _call  _answers  _downloads  _transport     the only layer that awaits
+    client     _client  _call  _stream  _attempts  _transport       the only layer that awaits
     core       wire  policy, over  _schemas  _models  _facts  _errors    pure: bytes and numbers in, values out
 
 Importing this loads neither aiohttp nor cattrs: they come with the first request.
@@ -35,8 +35,9 @@ from aiai_async._errors import (
     UnprocessableEntityError,
 )
 from aiai_async._facts import RateLimits, Usage
-from aiai_async._schemas import Image, ImageRequest, ImagesResponse
+from aiai_async._schemas import Image, ImageCompletedEvent, ImageRequest, ImagesResponse, PartialImageEvent
 from aiai_async._sinks import FileSink, ImageSink
+from aiai_async._stream import ImageStream
 from aiai_async._transport import AiohttpTransport
 from aiai_async._version import __version__
 from aiai_async.policy.deadlines import Timeout
@@ -58,14 +59,17 @@ __all__ = [
     "DownloadError",
     "FileSink",
     "Image",
+    "ImageCompletedEvent",
     "ImageRequest",
     "ImageSink",
+    "ImageStream",
     "ImagesResponse",
     "IncompleteStreamError",
     "InternalServerError",
     "InvalidRequestError",
     "ModerationBlockedError",
     "NotFoundError",
+    "PartialImageEvent",
     "PayloadTooLargeError",
     "PermissionDeniedError",
     "QuotaExceededError",

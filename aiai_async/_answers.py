@@ -10,7 +10,6 @@ from typing import Final, Protocol
 
 import attrs
 
-from aiai_async._errors import APIResponseError
 from aiai_async._exchange import TransportResponse
 from aiai_async._schemas import Image
 from aiai_async._sinks import MemoryReceiver, SinkFactory, SinkReceiver
@@ -80,7 +79,7 @@ class AnswerReader:
             Exception: whatever the sink raises.
         """
         if self._length is not None and self._length > self._max_bytes:
-            raise self._too_long()
+            raise codec.refuse_length(self._max_bytes)
         if self._sink is None and self._length is not None and self._length < _SMALL_BYTES:
             return await self._read_whole()
         return await self._read_in_pieces()
@@ -108,7 +107,7 @@ class AnswerReader:
             while piece := await self._response.read():
                 size_bytes += len(piece)
                 if size_bytes > self._max_bytes:
-                    raise self._too_long()
+                    raise codec.refuse_length(self._max_bytes)
                 found = scanner.feed(piece)
                 if found:
                     if self._sink is not None:
@@ -146,23 +145,6 @@ class AnswerReader:
         if self._expects_one and self._length is not None:
             return MemoryReceiver(min(self._length * 3 // 4, MAX_IMAGE_BYTES))
         return MemoryReceiver()
-
-    def _too_long(self) -> APIResponseError:
-        return APIResponseError(
-            f"the answer has more than max_answer_bytes={self._max_bytes:,}",
-            hint="ask for fewer images at once, or raise max_answer_bytes",
-            may_have_been_billed=True,
-        )
-
-
-async def read_bounded(response: TransportResponse, max_bytes: int) -> bytes:
-    """Read a body to its end, or until it has more than `max_bytes`, and give at most that many."""
-    pieces: list[bytes] = []
-    size_bytes = 0
-    while size_bytes <= max_bytes and (piece := await response.read()):
-        pieces.append(piece)
-        size_bytes += len(piece)
-    return b"".join(pieces)[:max_bytes]
 
 
 def _read_length(headers: Mapping[str, str]) -> int | None:

@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import os
-import platform
-import re
 import ssl as ssl_module
-import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, Final, TypedDict, TypeVar, Unpack
+from typing import Final, Literal, Unpack, overload
 
 import attrs
 
 from aiai_async import _log
+from aiai_async._arguments import (
+    Changes,
+    find_key,
+    hide,
+    hide_values,
+    merge_body,
+    merge_headers,
+    read_call_timeout,
+    read_changes,
+    read_default_headers,
+    read_max_answer_bytes,
+    read_model,
+    read_proxy,
+    read_retry,
+    read_timeout,
+)
+from aiai_async._attempts import Attempts
 from aiai_async._call import Call
-from aiai_async._errors import ConfigurationError, InvalidRequestError
+from aiai_async._downloads import Downloader
+from aiai_async._errors import ConfigurationError
 from aiai_async._models import check, refuse
 from aiai_async._schemas import (
     Background,
@@ -28,45 +44,17 @@ from aiai_async._schemas import (
     Size,
     Style,
 )
-from aiai_async._secret import SecretText, is_sensitive_header
-from aiai_async._shared import KeySource, Options, Shared, check_key
+from aiai_async._secret import SecretText
+from aiai_async._shared import Options, Shared
 from aiai_async._sinks import SinkFactory
+from aiai_async._stream import ImageStream
 from aiai_async._transport import AiohttpTransport, Transport
-from aiai_async._version import __version__
 from aiai_async.policy.deadlines import Timeout
 from aiai_async.policy.retry import RetryPolicy
 from aiai_async.wire.codec import encode_request
 from aiai_async.wire.endpoint import Endpoint
 
-T = TypeVar("T")
-
 DEFAULT_BASE_URL: Final = "https://api.aiai.com/v1"
-
-_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-# Written by the client or by HTTP itself; another value would break the request or be paid twice.
-_OWN_HEADERS: Final[Mapping[str, str]] = {
-    "content-type": "it is always application/json",
-    "content-length": "it is counted from the body",
-    "transfer-encoding": "the body is sent whole",
-    "content-encoding": "the body is sent as it is",
-    "idempotency-key": "give idempotency_key= to a call",
-}
-_USER_AGENT: Final = f"aiai-async/{__version__} Python/{platform.python_version()}"
-
-
-class Changes(TypedDict, total=False):
-    """What `with_options` may change; each as in the constructor."""
-
-    api_key: str | Callable[[], Awaitable[str]]
-    base_url: str
-    timeout: Timeout | float
-    retry: RetryPolicy | int
-    default_headers: Mapping[str, str] | None
-    proxy: str | None
-    ssl: ssl_module.SSLContext | bool | None
-    validate: bool
-    allow_private_downloads: bool
-    max_answer_bytes: int
 
 
 class AsyncImagesClient:
@@ -116,24 +104,24 @@ class AsyncImagesClient:
     ) -> None:
         _log.configure_from_environment()
         # Wrapped before anything can fail: tracebacks that show local variables must not show secrets.
-        api_key, base_url, proxy = _hide(api_key), _hide(base_url), _hide(proxy)
-        default_headers = _hide_values(default_headers)
+        api_key, base_url, proxy = hide(api_key), hide(base_url), hide(proxy)
+        default_headers = hide_values(default_headers)
         if base_url is None:
             base_url = SecretText(os.environ.get("AIAI_BASE_URL") or DEFAULT_BASE_URL)
         if isinstance(max_connections, bool) or not isinstance(max_connections, int) or max_connections < 0:
             raise ConfigurationError(f"max_connections is {max_connections!r}; give a number, 0 for no cap")
         self._options = Options(
-            key=_find_key(api_key),
+            key=find_key(api_key),
             endpoint=Endpoint(base_url),
             base_url=base_url,
-            timeout=_read_timeout(timeout),
-            retry=_read_retry(retry),
-            default_headers=_read_default_headers(default_headers),
-            proxy=_read_proxy(proxy),
+            timeout=read_timeout(timeout),
+            retry=read_retry(retry),
+            default_headers=read_default_headers(default_headers),
+            proxy=read_proxy(proxy),
             ssl=ssl,
             validate=validate,
             allow_private_downloads=allow_private_downloads,
-            max_answer_bytes=_read_max_answer_bytes(max_answer_bytes),
+            max_answer_bytes=read_max_answer_bytes(max_answer_bytes),
         )
         self._shared = Shared(transport or AiohttpTransport(), max_connections=max_connections)
         self._is_view = False
@@ -155,12 +143,87 @@ class AsyncImagesClient:
             >>> patient = client.with_options(timeout=1200, retry=5)
         """
         view = object.__new__(type(self))
-        hidden = {name: _hide(value) for name, value in changes.items()}
+        hidden = {name: hide(value) for name, value in changes.items()}
         del changes
-        view._options = attrs.evolve(self._options, **_read_changes(hidden))
+        view._options = attrs.evolve(self._options, **read_changes(hidden))
         view._shared = self._shared
         view._is_view = True
         return view
+
+    @overload
+    async def generate(
+        self,
+        prompt: str | ImageRequest,
+        *,
+        model: str | None = None,
+        n: int | None = None,
+        size: Size | None = None,
+        background: Background | None = None,
+        moderation: Moderation | None = None,
+        quality: Quality | None = None,
+        style: Style | None = None,
+        output_format: OutputFormat | None = None,
+        output_compression: int | None = None,
+        response_format: ResponseFormat | None = None,
+        partial_images: int | None = None,
+        user: str | None = None,
+        stream: Literal[False] = False,
+        extra_body: Mapping[str, object] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        timeout: Timeout | float | None = None,
+        idempotency_key: str | None = None,
+        sink: SinkFactory | None = None,
+    ) -> ImagesResponse: ...
+
+    @overload
+    async def generate(
+        self,
+        prompt: str | ImageRequest,
+        *,
+        model: str | None = None,
+        n: int | None = None,
+        size: Size | None = None,
+        background: Background | None = None,
+        moderation: Moderation | None = None,
+        quality: Quality | None = None,
+        style: Style | None = None,
+        output_format: OutputFormat | None = None,
+        output_compression: int | None = None,
+        response_format: ResponseFormat | None = None,
+        partial_images: int | None = None,
+        user: str | None = None,
+        stream: Literal[True],
+        extra_body: Mapping[str, object] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        timeout: Timeout | float | None = None,
+        idempotency_key: str | None = None,
+        sink: SinkFactory | None = None,
+    ) -> ImageStream: ...
+
+    @overload
+    async def generate(
+        self,
+        prompt: str | ImageRequest,
+        *,
+        model: str | None = None,
+        n: int | None = None,
+        size: Size | None = None,
+        background: Background | None = None,
+        moderation: Moderation | None = None,
+        quality: Quality | None = None,
+        style: Style | None = None,
+        output_format: OutputFormat | None = None,
+        output_compression: int | None = None,
+        response_format: ResponseFormat | None = None,
+        partial_images: int | None = None,
+        user: str | None = None,
+        stream: bool,
+        extra_body: Mapping[str, object] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        timeout: Timeout | float | None = None,
+        idempotency_key: str | None = None,
+        sink: SinkFactory | None = None,
+    ) -> ImagesResponse | ImageStream: ...
 
     async def generate(
         self,
@@ -178,12 +241,13 @@ class AsyncImagesClient:
         response_format: ResponseFormat | None = None,
         partial_images: int | None = None,
         user: str | None = None,
+        stream: bool = False,
         extra_body: Mapping[str, object] | None = None,
         extra_headers: Mapping[str, str] | None = None,
         timeout: Timeout | float | None = None,
         idempotency_key: str | None = None,
         sink: SinkFactory | None = None,
-    ) -> ImagesResponse:
+    ) -> ImagesResponse | ImageStream:
         """Make images and wait for them.
 
         Cancelling frees the connection at once; whether the server goes on and bills is its own affair.
@@ -192,6 +256,7 @@ class AsyncImagesClient:
             prompt: what the images show; or a whole ImageRequest, whose fields the keywords override.
             model, n, size, background, moderation, quality, style, output_format, output_compression, response_format,
                 partial_images, user: the fields of ImageRequest; None is not sent.
+            stream: whether to get an ImageStream, whose events come while the images are made; gpt-image models only.
             extra_body: further fields of the body, sent as they are.
             extra_headers: further header fields.
             timeout: bounds of this call; None: the client's.
@@ -200,7 +265,8 @@ class AsyncImagesClient:
                 `Image.content`. Each attempt asks anew.
 
         Returns:
-            The answer; `data` may hold fewer images than were asked for, never none.
+            The answer; `data` may hold fewer images than were asked for, never none. With `stream=True` an ImageStream,
+            as soon as the server has begun to answer: close it, or use it as a context manager.
 
         Raises:
             InvalidRequestError: the request or an argument is wrong; nothing was sent.
@@ -226,23 +292,92 @@ class AsyncImagesClient:
             "response_format": response_format,
             "partial_images": partial_images,
             "user": user,
+            "stream": True if stream else None,
         }
         fields: dict[str, object] = prompt.to_fields() if isinstance(prompt, ImageRequest) else {"prompt": prompt}
         fields.update((name, value) for name, value in overrides.items() if value is not None)
         if self._options.validate:
-            check(_read_model(fields), fields)
+            check(read_model(fields), fields)
         if sink is not None and not callable(sink):
             refuse("sink", sink, "give a function that gives the sink of image i", "generate")
-        options = self._options if timeout is None else attrs.evolve(self._options, timeout=_read_call_timeout(timeout))
-        call = Call(
-            shared=self._shared,
-            options=options,
-            body=encode_request(_merge_body(fields, extra_body)),
-            headers=_merge_headers(self._options.default_headers, extra_headers, idempotency_key),
-            expects_one=fields.get("n", 1) == 1,
+        options = self._options if timeout is None else attrs.evolve(self._options, timeout=read_call_timeout(timeout))
+        body = encode_request(merge_body(fields, extra_body))
+        headers = merge_headers(self._options.default_headers, extra_headers, idempotency_key)
+        attempts = Attempts(shared=self._shared, options=options, body=body, headers=headers)
+        downloader = Downloader(self._shared, options)
+        asked_for = fields.get("n", 1)
+        if stream:
+            return await ImageStream(
+                attempts,
+                downloader=downloader,
+                max_answer_bytes=options.max_answer_bytes,
+                asked_for=asked_for if isinstance(asked_for, int) else 1,
+                sink=sink,
+            ).open()
+        return await Call(
+            attempts,
+            downloader=downloader,
+            max_answer_bytes=options.max_answer_bytes,
+            expects_one=asked_for == 1,
             sink=sink,
+        ).run()
+
+    def stream(
+        self,
+        prompt: str | ImageRequest,
+        *,
+        model: str | None = None,
+        n: int | None = None,
+        size: Size | None = None,
+        background: Background | None = None,
+        moderation: Moderation | None = None,
+        quality: Quality | None = None,
+        style: Style | None = None,
+        output_format: OutputFormat | None = None,
+        output_compression: int | None = None,
+        response_format: ResponseFormat | None = None,
+        partial_images: int | None = None,
+        user: str | None = None,
+        extra_body: Mapping[str, object] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        timeout: Timeout | float | None = None,
+        idempotency_key: str | None = None,
+        sink: SinkFactory | None = None,
+    ) -> AbstractAsyncContextManager[ImageStream]:
+        """Make images and see them come: `generate(..., stream=True)` as an async context manager.
+
+        The arguments are those of `generate`, and so is what is raised when the block is entered. Leaving the block
+        early cuts the request at once.
+
+        Example:
+            async with client.stream("A lighthouse", model="gpt-image-1", partial_images=2) as stream:
+                async for event in stream:
+                    print(event.type, event.image)
+                response = await stream.response()
+        """
+        return _OpenedStream(
+            self.generate(
+                prompt,
+                model=model,
+                n=n,
+                size=size,
+                background=background,
+                moderation=moderation,
+                quality=quality,
+                style=style,
+                output_format=output_format,
+                output_compression=output_compression,
+                response_format=response_format,
+                partial_images=partial_images,
+                user=user,
+                stream=True,
+                extra_body=extra_body,
+                extra_headers=extra_headers,
+                timeout=timeout,
+                idempotency_key=idempotency_key,
+                sink=sink,
+            )
         )
-        return await call.run()
 
     @property
     def images(self) -> _Images:
@@ -270,151 +405,28 @@ class AsyncImagesClient:
     close = aclose
 
 
+class _OpenedStream(AbstractAsyncContextManager[ImageStream]):
+    """See `AsyncImagesClient.stream`."""
+
+    def __init__(self, opening: Coroutine[object, object, ImageStream]) -> None:
+        self._opening = opening
+        self._stream: ImageStream | None = None
+
+    async def __aenter__(self) -> ImageStream:
+        self._stream = await self._opening
+        return self._stream
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._stream is not None:
+            await self._stream.aclose()
+
+    def __del__(self) -> None:
+        # Never entered: that is no reason to warn of a coroutine that wasn't awaited.
+        self._opening.close()
+
+
 class _Images:
     """See `AsyncImagesClient.images`."""
 
     def __init__(self, client: AsyncImagesClient) -> None:
         self.generate = client.generate
-
-
-def _find_key(api_key: str | Callable[[], Awaitable[str]] | None) -> KeySource:
-    if api_key is None:
-        # Only this variable: a key for another service must not be sent to this one.
-        found = _hide(os.environ.get("AIAI_API_KEY"))
-        if not found:
-            raise ConfigurationError("there is no API key: set AIAI_API_KEY, or give api_key=")
-        return check_key(found, "AIAI_API_KEY")
-    if not isinstance(api_key, str) and callable(api_key):
-        return api_key
-    return check_key(api_key, "api_key")
-
-
-def _hide(text: T) -> T | SecretText:
-    return SecretText(text) if isinstance(text, str) else text
-
-
-def _hide_values(headers: Mapping[str, str] | None) -> Mapping[str, str] | None:
-    return {name: _hide(value) for name, value in headers.items()} if isinstance(headers, Mapping) else headers
-
-
-def _read_timeout(timeout: Timeout | float) -> Timeout:
-    try:
-        return Timeout.of(timeout)
-    except ValueError as error:
-        raise ConfigurationError(f"timeout: {error}") from error
-
-
-def _read_call_timeout(timeout: Timeout | float) -> Timeout:
-    try:
-        return Timeout.of(timeout)
-    except ValueError as error:
-        raise InvalidRequestError(f"timeout: {error}", field="timeout", value=timeout) from error
-
-
-def _read_retry(retry: RetryPolicy | int) -> RetryPolicy:
-    if isinstance(retry, RetryPolicy):
-        return retry
-    try:
-        return RetryPolicy(max_retries=retry)
-    except (ValueError, TypeError) as error:
-        raise ConfigurationError(f"retry is {retry!r}; give a RetryPolicy or a number of retries") from error
-
-
-def _read_max_answer_bytes(count: int) -> int:
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise ConfigurationError(f"max_answer_bytes is {count!r}; give a number above 0")
-    return count
-
-
-def _read_proxy(proxy: str | None) -> str | None:
-    if proxy is None:
-        return None
-    if not proxy.startswith(("http://", "https://")):
-        raise ConfigurationError("proxy must be a URL that begins with http:// or https://")
-    return proxy
-
-
-def _read_default_headers(headers: Mapping[str, str] | None) -> Mapping[str, str]:
-    try:
-        return _read_headers(headers, "default_headers")
-    except InvalidRequestError as error:
-        raise ConfigurationError(str(error)) from None
-
-
-def _read_changes(changes: Mapping[str, object]) -> dict[str, Any]:
-    def same(name: str, read: Callable[[Any], object]) -> Callable[[Any], dict[str, object]]:
-        return lambda value: {name: read(value)}
-
-    readers: dict[str, Callable[[Any], dict[str, object]]] = {
-        "api_key": lambda key: {"key": _find_key(key)},
-        "base_url": lambda url: {"endpoint": Endpoint(url), "base_url": url},
-        "timeout": same("timeout", _read_timeout),
-        "retry": same("retry", _read_retry),
-        "default_headers": same("default_headers", _read_default_headers),
-        "proxy": same("proxy", _read_proxy),
-        "ssl": same("ssl", lambda ssl: ssl),
-        "validate": same("validate", bool),
-        "allow_private_downloads": same("allow_private_downloads", bool),
-        "max_answer_bytes": same("max_answer_bytes", _read_max_answer_bytes),
-    }
-    read: dict[str, Any] = {}
-    for name, value in changes.items():
-        if name not in readers:
-            known = ", ".join(Changes.__annotations__)
-            raise ConfigurationError(f"with_options can't change {name}; it can change {known}")
-        read.update(readers[name](value))
-    return read
-
-
-def _read_model(fields: Mapping[str, object]) -> str | None:
-    model = fields.get("model")
-    return model if isinstance(model, str) else None
-
-
-def _merge_body(fields: dict[str, object], extra_body: Mapping[str, object] | None) -> dict[str, object]:
-    if extra_body is None:
-        return fields
-    if not isinstance(extra_body, Mapping):
-        refuse("extra_body", extra_body, "give a mapping of fields", "generate")
-    if extra_body.get("stream"):
-        refuse("extra_body", extra_body, "leave `stream` out of it, since the answer would be a stream", "generate")
-    return {**fields, **extra_body}
-
-
-def _read_headers(headers: Mapping[str, str] | None, source: str) -> dict[str, str]:
-    """Check header fields and give them by lower-case name, those that are secret hidden from repr."""
-    read: dict[str, str] = {}
-    for name, value in (headers or {}).items():
-        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-            refuse(source, name, "give names of header fields as strings", "HTTP")
-        if not isinstance(value, str) or not value.isprintable() or not value.isascii():
-            words = f"give {name} a string of printable ASCII characters"
-            refuse(source, HiddenValue(), words, "HTTP")
-        if (reason := _OWN_HEADERS.get(name.lower())) is not None:
-            refuse(source, name, f"leave it out: {reason}", "this client")
-        read[name.lower()] = SecretText(value) if is_sensitive_header(name) else value
-    return read
-
-
-class HiddenValue:
-    """Stands in an error for a header's value, which may be a secret."""
-
-    def __repr__(self) -> str:
-        return "a value that is not shown"
-
-
-def _merge_headers(
-    default: Mapping[str, str], extra: Mapping[str, str] | None, idempotency_key: str | None
-) -> dict[str, str]:
-    if idempotency_key is None:
-        idempotency_key = str(uuid.uuid4())
-    elif not isinstance(idempotency_key, str) or not re.fullmatch(r"[!-~]{1,255}", idempotency_key):
-        refuse("idempotency_key", idempotency_key, "give 1 to 255 printable ASCII characters without spaces", "HTTP")
-    return {
-        "accept": "application/json",
-        "user-agent": _USER_AGENT,
-        **default,
-        **_read_headers(extra, "extra_headers"),
-        "content-type": "application/json",
-        "idempotency-key": idempotency_key,
-    }

@@ -12,9 +12,10 @@ from urllib.parse import urljoin
 import anyio
 import attrs
 
-from aiai_async._errors import APIConnectionError, DownloadError
+from aiai_async._errors import APIConnectionError, ConfigurationError, DownloadError
 from aiai_async._exchange import AddressForbidden, AddressRule, TransportRequest, TransportResponse
 from aiai_async._log import LOGGER
+from aiai_async._schemas import Image
 from aiai_async._secret import strip_query, strip_userinfo
 from aiai_async._shared import Options, Shared
 from aiai_async.policy.deadlines import Deadlines
@@ -43,6 +44,10 @@ class Downloader:
         self._options: Final = options
         self._rule: Final = None if options.allow_private_downloads else AddressRule(options.endpoint.origin.host)
 
+    def attach(self, image: Image) -> Image:
+        """Give an image that is a link what it takes to be read; others stay as they are."""
+        return image if image.url is None else attrs.evolve(image, fetch=self.fetch)
+
     async def fetch(self, url: str) -> bytes:
         """Fetch an image.
 
@@ -57,11 +62,15 @@ class Downloader:
         deadlines = Deadlines(self._options.timeout, started_at=started_at)
         for attempts in itertools.count(1):
             asked_at = anyio.current_time()
-            async with self._shared.permit():
-                if self._shared.is_closed:
-                    raise _refuse(url, "the client was closed; read images before that")
+            try:
+                permit = await self._shared.acquire()
+            except ConfigurationError:
+                raise _refuse(url, "the client was closed; read images before that") from None
+            try:
                 deadlines.postpone(anyio.current_time() - asked_at)
                 outcome = await self._attempt(url, deadlines)
+            finally:
+                permit.release()
             if isinstance(outcome, bytes):
                 return outcome
             delay = max(

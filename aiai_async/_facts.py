@@ -86,6 +86,35 @@ class Usage:
     """Fields of the server that this package doesn't know."""
 
 
+def add_usages(usages: Iterable[Usage]) -> Usage | None:
+    """Add up what several events were billed for; None where none says anything.
+
+    A number that some don't say is the sum of the others. What isn't known by name is taken from the last that has it.
+
+    Example:
+        >>> add_usages([Usage(total_tokens=5), Usage(total_tokens=7, input_tokens=2)]).total_tokens
+        12
+    """
+    total: Usage | None = None
+    for usage in usages:
+        total = usage if total is None else _add(total, usage)
+    return total
+
+
+def _add(one: Any, other: Any) -> Any:
+    # Any: either two Usages or two TokenDetails, whose fields are numbers, those details, and `extra`.
+    sums: dict[str, object] = {}
+    for name in (field.name for field in attrs.fields(type(one))):
+        mine, theirs = getattr(one, name), getattr(other, name)
+        if name == "extra":
+            sums[name] = {**mine, **theirs}
+        elif mine is None or theirs is None:
+            sums[name] = theirs if mine is None else mine
+        else:
+            sums[name] = mine + theirs if isinstance(mine, int) else _add(mine, theirs)
+    return type(one)(**sums)
+
+
 def _positive(_: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
     if value is not None and not (isinstance(value, (int, float)) and value > 0):
         raise ValueError(f"{attribute.name}: {value!r} is not a number above 0; use None for no limit")

@@ -32,10 +32,9 @@ class PerLoop(Generic[T]):
             ConfigurationError: the running event loop is trio's.
         """
         loop = _running_loop()
-        value = self._values.get(loop)
-        if value is None:
-            value = self._values[loop] = self._make()
-        return value
+        if loop not in self._values:
+            self._values[loop] = self._make()
+        return self._values[loop]
 
     def take_all(self) -> list[tuple[asyncio.AbstractEventLoop, T]]:
         """Give every loop's value and forget them."""

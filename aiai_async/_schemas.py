@@ -217,6 +217,50 @@ async def _save(content: bytes, path: Path) -> Path:
 
 
 @attrs.frozen(kw_only=True)
+class PartialImageEvent:
+    """A picture on the way to the final one, from a stream."""
+
+    image: Image
+    partial_image_index: int
+    """Which of the partial pictures it is, from 0."""
+    created_at: dt.datetime | None = None
+    background: str | None = None
+    output_format: str | None = None
+    quality: str | None = None
+    size: str | None = None
+    type: str = "image_generation.partial_image"
+    extra: Mapping[str, object] = attrs.field(factory=dict, hash=False)
+    """Fields of the server that this package doesn't know."""
+
+    @property
+    def b64_json(self) -> str | None:
+        """The picture as base64, encoded anew each time."""
+        return self.image.b64_json
+
+
+@attrs.frozen(kw_only=True)
+class ImageCompletedEvent:
+    """A final image, from a stream."""
+
+    image: Image
+    usage: Usage | None = None
+    """What it was billed for; where one answer holds several images, only the last event carries it."""
+    created_at: dt.datetime | None = None
+    background: str | None = None
+    output_format: str | None = None
+    quality: str | None = None
+    size: str | None = None
+    type: str = "image_generation.completed"
+    extra: Mapping[str, object] = attrs.field(factory=dict, hash=False)
+    """Fields of the server that this package doesn't know."""
+
+    @property
+    def b64_json(self) -> str | None:
+        """The image as base64, encoded anew each time; None for a link, and where a sink took it."""
+        return self.image.b64_json
+
+
+@attrs.frozen(kw_only=True)
 class HTTPInfo:
     """How the answer came."""
 

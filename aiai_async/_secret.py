@@ -7,6 +7,7 @@ This module knows nothing of HTTP clients or of errors.
 
 from __future__ import annotations
 
+import functools
 import html
 import json
 import re
@@ -121,6 +122,14 @@ def find_password(url: str) -> str | None:
     return password or None
 
 
+# A redactor is made for each call, mostly of the same few secrets.
+@functools.lru_cache(maxsize=64)
+def _spell(secret: str) -> tuple[str, ...]:
+    """Give a secret as it is, and as it stands in a URL, in a JSON string and in a web page."""
+    spellings = str(secret), quote(secret, safe=""), json.dumps(secret)[1:-1], html.escape(secret)
+    return tuple(map(SecretText, spellings))
+
+
 class Redactor:
     """Replaces known secrets in anything that may be shown.
 
@@ -139,8 +148,7 @@ class Redactor:
         spellings: set[str] = set()
         for secret in secrets:
             if len(secret) >= _SHORTEST_REMOVED:
-                # As it is, and as it stands in a URL, in a JSON string and in a web page.
-                spellings.update((str(secret), quote(secret, safe=""), json.dumps(secret)[1:-1], html.escape(secret)))
+                spellings.update(_spell(secret))
         # The longest goes first: where one secret is a part of another, no half of it is left over.
         self._secrets: Final = tuple(SecretText(text) for text in sorted(spellings, key=len, reverse=True))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import ssl as ssl_module
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 import anyio
@@ -89,16 +88,31 @@ class Shared:
         max_connections: requests under way at once on each event loop; 0: no cap.
     """
 
-    __slots__ = ("_permits", "is_closed", "transport")
+    __slots__ = ("_places", "is_closed", "transport")
 
     def __init__(self, transport: Transport, *, max_connections: int) -> None:
         self.transport: Final = transport
         self.is_closed = False
-        self._permits: Final = PerLoop(lambda: _make_permits(max_connections))
+        self._places: Final = PerLoop(
+            lambda: anyio.Semaphore(max_connections, fast_acquire=True) if max_connections else None
+        )
 
-    def permit(self) -> AbstractAsyncContextManager[object]:
-        """Give what waits for a place when it is entered and gives it back when it is left."""
-        return self._permits.get()
+    async def acquire(self) -> Permit:
+        """Wait for a place.
+
+        Raises:
+            ConfigurationError: the client was closed, before or meanwhile.
+        """
+        places = self._places.get()
+        if places is not None:
+            await places.acquire()
+        permit = Permit(places)
+        try:
+            self.check_open()
+        except ConfigurationError:
+            permit.release()
+            raise
+        return permit
 
     def check_open(self) -> None:
         """Refuse to work for a client that was closed.
@@ -110,10 +124,16 @@ class Shared:
             raise ConfigurationError("this client was closed; make a new one, or use it inside its `async with` block")
 
 
-def _make_permits(count: int) -> AbstractAsyncContextManager[object]:
-    return anyio.Semaphore(count, fast_acquire=True) if count else _NoCap()
+class Permit:
+    """One place, given back once however often `release` is called."""
 
+    __slots__ = ("_places",)
 
-class _NoCap(AbstractAsyncContextManager[object]):
-    async def __aexit__(self, *_: object) -> None:
-        pass
+    def __init__(self, places: anyio.Semaphore | None) -> None:
+        self._places = places
+
+    def release(self) -> None:
+        """Give the place back."""
+        places, self._places = self._places, None
+        if places is not None:
+            places.release()

@@ -205,6 +205,7 @@ class TestArguments:
             ({"extra_headers": {"X-A": 7}}, "extra_headers"),
             ({"extra_body": [1]}, "extra_body"),
             ({"extra_body": {"stream": True}}, "extra_body"),
+            ({"extra_body": {"scale": float("nan")}}, "extra_body"),
             ({"extra_body": {"seed": 1j}}, "seed"),
             ({"sink": "file.png"}, "sink"),
         ],

@@ -93,6 +93,10 @@ class Deadlines:
         """Leave a time out of `total`, such as the wait for a permit."""
         self._total_at += seconds
 
+    def skip(self, seconds: float) -> None:
+        """Leave a time out of what runs now, but not out of `total`: nobody read meanwhile."""
+        self._next += seconds
+
     def time_left(self, now: float) -> float:
         """Seconds until `total` is over; infinite where it has no bound."""
         return self._total_at - now

@@ -10,7 +10,7 @@ import datetime as dt
 import functools
 import math
 import reprlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urljoin
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import cattrs
 
 _KNOWN: Final = frozenset({"created", "data", "usage", "background", "output_format", "quality", "size", "error"})
+_BOM: Final = b"\xef\xbb\xbf"
 # Above that many seconds (the year 5138) a time is meant in milliseconds.
 _MOST_SECONDS: Final = 1e11
 
@@ -60,7 +61,7 @@ def _is_json(fields: Mapping[str, object]) -> bool:
 
 def may_be_answer(text: bytes) -> bool:
     """Tell by its first character that is not blank whether a body may be a JSON answer."""
-    return text.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[")
+    return text.removeprefix(_BOM).lstrip()[:1] in (b"{", b"[")
 
 
 def refuse_text(text: bytes) -> APIResponseError:
@@ -69,7 +70,7 @@ def refuse_text(text: bytes) -> APIResponseError:
     Args:
         text: the beginning of the body; empty where there is none.
     """
-    text = text.removeprefix(b"\xef\xbb\xbf").lstrip()
+    text = text.removeprefix(_BOM).lstrip()
     beginning = text.lower()
     hint = None
     if not beginning:
@@ -100,7 +101,30 @@ def parse_answer(text: bytes) -> dict[str, object]:
     return cast("dict[str, object]", tree)
 
 
-def find_error(tree: Mapping[str, object]) -> Mapping[str, object] | None:
+def has_begun(text: bytes) -> bool:
+    """Tell whether anything but blanks has come of a body."""
+    return bool(text.strip()) and not _BOM.startswith(text)
+
+
+def refuse_length(most: int) -> APIResponseError:
+    """Say that a body is longer than `max_answer_bytes`."""
+    return APIResponseError(
+        f"the answer has more than max_answer_bytes={most:,}",
+        hint="ask for fewer images at once, or raise max_answer_bytes",
+        may_have_been_billed=True,
+    )
+
+
+def find_error_line(text: bytes) -> dict[str, object] | None:
+    """Give the object of a first line that is an error in JSON, whatever comes behind it; None where it is none."""
+    try:
+        tree = parse_json(text.partition(b"\n")[0])
+    except NotJSON:
+        return None
+    return cast("dict[str, object]", tree) if isinstance(tree, dict) and tree.get("error") else None
+
+
+def find_error(tree: dict[str, object]) -> dict[str, object] | None:
     """Give the answer where it holds an error, in whose stead no image came; None where it doesn't."""
     return tree if tree.get("error") and not tree.get("data") else None
 
@@ -143,13 +167,41 @@ def read_answer(tree: Mapping[str, object], images: Sequence[Image], *, url: str
     if not items:
         raise _refuse("`data` is empty: no image was made")
     # Something without an image beside others that have one is passed over: what was paid for is not thrown away.
-    found = [image for item in items if (image := _read_image(_dict(item), images, url)) is not None]
+    found = [image for item in items if (image := read_image(_dict(item), images, url=url)) is not None]
     if not found:
         raise _refuse(f"`data[0]` holds neither `b64_json` nor `url`; it begins {_excerpt(items[0])}")
-    known: dict[str, Any] = {name: value for name, value in tree.items() if name in _KNOWN and name != "data"}
-    known["extra"] = {name: value for name, value in tree.items() if name not in _KNOWN}
-    response = _converter().structure(known, _Settings)
-    return ImagesResponse(data=tuple(found), **attrs.asdict(response, recurse=False))
+    return ImagesResponse(data=tuple(found), **attrs.asdict(read_settings(tree, known=_KNOWN), recurse=False))
+
+
+def read_settings(tree: Mapping[str, object], *, known: Set[str]) -> Settings:
+    """Read what stands beside the images of an answer or an event.
+
+    Args:
+        tree: the answer or the event.
+        known: names of fields that don't go to `extra`.
+    """
+    fields: dict[str, Any] = {name: value for name, value in tree.items() if name in known}
+    fields["extra"] = {name: value for name, value in tree.items() if name not in known}
+    return _converter().structure(fields, Settings)
+
+
+def read_image(fields: Mapping[str, object], images: Sequence[Image], *, url: str) -> Image | None:
+    """Read one image: an element of an answer's `data`, or an event.
+
+    Args:
+        fields: its fields; `b64_json` holds the number of the image in `images`.
+        images: the images that were decoded, in the order they came.
+        url: where the request went, for a link that is relative.
+
+    Returns:
+        The image; None where there is neither one nor a link to one.
+    """
+    text, link = fields.get("b64_json"), fields.get("url")
+    image = images[int(text)] if isinstance(text, str) and text else None
+    link = _join(url, link) if isinstance(link, str) and link else None
+    if image is None and link is None:
+        return None
+    return attrs.evolve(image or Image(), url=link, revised_prompt=_read_text(fields.get("revised_prompt")))
 
 
 def _refuse(words: str) -> APIResponseError:
@@ -157,8 +209,8 @@ def _refuse(words: str) -> APIResponseError:
 
 
 @attrs.frozen(kw_only=True)
-class _Settings:
-    """The fields of an ImagesResponse beside its images, as they stand on the wire."""
+class Settings:
+    """What stands beside the images of an answer or an event."""
 
     created: dt.datetime | None = None
     usage: Usage | None = None
@@ -167,15 +219,6 @@ class _Settings:
     quality: str | None = None
     size: str | None = None
     extra: Mapping[str, object]
-
-
-def _read_image(fields: Mapping[str, object], images: Sequence[Image], url: str) -> Image | None:
-    text, link = fields.get("b64_json"), fields.get("url")
-    image = images[int(text)] if isinstance(text, str) and text else None
-    link = _join(url, link) if isinstance(link, str) and link else None
-    if image is None and link is None:
-        return None
-    return attrs.evolve(image or Image(), url=link, revised_prompt=_read_text(fields.get("revised_prompt")))
 
 
 def _join(url: str, link: str) -> str | None:

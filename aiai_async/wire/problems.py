@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final, cast
 
 import attrs
+import orjson
 
 from aiai_async._errors import (
     APIError,
@@ -146,6 +147,12 @@ def find_request_id(headers: Mapping[str, str], message: str = "") -> str | None
     return match[1] if match else None
 
 
+def find_safe_id(head: AnswerHead, redactor: Redactor, message: str = "") -> str | None:
+    """Find the server's id of a request, without secrets."""
+    request_id = find_request_id(head.headers, message)
+    return None if request_id is None else redactor.text(request_id)
+
+
 def read_problem(head: AnswerHead, body: bytes, *, redactor: Redactor, now: float) -> Problem:
     """Turn an answer with an error status into its exception.
 
@@ -164,14 +171,21 @@ def read_problem(head: AnswerHead, body: bytes, *, redactor: Redactor, now: floa
     return _make(error_class, said, head, shown, redactor=redactor, now=now)
 
 
-def read_error_inside(head: AnswerHead, tree: Mapping[str, object], *, redactor: Redactor, now: float) -> Problem:
-    """Turn an error object inside a 2xx into its exception: the class of its code, else `APIResponseError`.
+def read_error_inside(
+    head: AnswerHead,
+    tree: Mapping[str, object],
+    *,
+    redactor: Redactor,
+    now: float,
+    otherwise: type[APIError] = APIResponseError,
+) -> Problem:
+    """Turn an error object inside a 2xx into its exception: the class of its code, else `otherwise`.
 
     A refusal of the request was not billed; anything else may have been.
     """
     said = _find_said(tree) or _Said(message="an error without words")
     error_class = _choose_class_by_code(said)
-    problem = _make(error_class or APIResponseError, said, head, tree, redactor=redactor, now=now)
+    problem = _make(error_class or otherwise, said, head, tree if _is_small(tree) else None, redactor=redactor, now=now)
     is_refusal = error_class is not None and error_class.status_code < 500
     problem.error.may_have_been_billed = not is_refusal
     return problem
@@ -184,7 +198,7 @@ def read_refused_redirect(head: AnswerHead, reason: str, *, redactor: Redactor) 
         hint="set base_url to where the API really is",
         status_code=head.status,
         headers=Headers(redactor.headers(head.headers).items()),
-        request_id=_find_safe_id(head, redactor),
+        request_id=find_safe_id(head, redactor),
     )
     return Problem(error=error, status=head.status)
 
@@ -208,7 +222,7 @@ def name_answer(error: APIResponseError, head: AnswerHead, body: bytes, *, redac
         redactor.cut_text(f"{head.name}: {error.message}"),
         hint=error.hint,
         body=redactor.tree(tree) if tree is not None else text or None,
-        request_id=_find_safe_id(head, redactor),
+        request_id=find_safe_id(head, redactor),
         may_have_been_billed=error.may_have_been_billed,
     )
 
@@ -222,7 +236,7 @@ def _make(
         "param": said.param and redactor.text(said.param),
         "type": said.type and redactor.text(said.type),
         "body": redactor.tree(body),
-        "request_id": _find_safe_id(head, redactor, said.message),
+        "request_id": find_safe_id(head, redactor, said.message),
     }
     message = redactor.text(said.message)
     if issubclass(error_class, APIStatusError):
@@ -238,11 +252,6 @@ def _make(
         facts["retry_after"] = retry_after
         facts["hint"] = None if retry_after is None else f"the server asks to wait {retry_after:g} s"
     return Problem(error=error_class(message, **facts), status=head.status, retry_after=retry_after)
-
-
-def _find_safe_id(head: AnswerHead, redactor: Redactor, message: str = "") -> str | None:
-    request_id = find_request_id(head.headers, message)
-    return None if request_id is None else redactor.text(request_id)
 
 
 def _choose_class(status: int, said: _Said) -> type[APIStatusError]:
@@ -266,6 +275,15 @@ def _find_class_by_name(said: _Said) -> type[APIStatusError] | None:
 
 def _read_status(code: str) -> int | None:
     return int(code) if _STATUS.fullmatch(code) else None
+
+
+def _is_small(tree: Mapping[str, object]) -> bool:
+    """Tell whether an answer is small enough to be kept in an error."""
+    try:
+        return len(orjson.dumps(tree)) <= MAX_ERROR_BYTES
+    except TypeError:
+        # Nested too deeply, or a number that only the tolerant parser takes.
+        return False
 
 
 def _parse(body: bytes) -> object:

@@ -13,10 +13,13 @@ from aiai_async import (
     AsyncImagesClient,
     FileSink,
     Image,
+    ImageCompletedEvent,
     ImageRequest,
     ImageSink,
     ImagesResponse,
+    ImageStream,
     InvalidRequestError,
+    PartialImageEvent,
     RateLimitError,
     RetryPolicy,
     Timeout,
@@ -78,7 +81,23 @@ async def use(client: AsyncImagesClient) -> None:
     await client.images.generate(prompt="A lighthouse")
     await client.with_options(timeout=5, default_headers={"x-team": "a"}).generate("A lighthouse")
     client.with_options(timeot=5)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
-    await client.generate("A", background="pink")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    await client.generate("A", background="pink")  # type: ignore[call-overload] # pyright: ignore[reportArgumentType]
+
+
+async def watch(client: AsyncImagesClient, is_stream: bool) -> None:
+    assert_type(await client.generate("A", stream=False), ImagesResponse)
+    assert_type(await client.generate("A", stream=True), ImageStream)
+    assert_type(await client.generate("A", stream=is_stream), ImagesResponse | ImageStream)
+    async with client.stream("A", partial_images=2, sink=make_sink) as stream:
+        assert_type(stream, ImageStream)
+        async for event in stream:
+            assert_type(event, PartialImageEvent | ImageCompletedEvent)
+            if isinstance(event, PartialImageEvent):
+                assert_type(event.partial_image_index, int)
+            else:
+                assert_type(event.usage, Usage | None)
+        assert_type(await stream.response(), ImagesResponse)
+        assert_type(stream.completed, tuple[ImageCompletedEvent, ...])
 
 
 def handle(error: APIError) -> None:

@@ -563,3 +563,12 @@ def test_any_error_inside_a_2xx_is_an_exception_of_the_tree(inner: Any, status: 
     for shown in strings_in(error):
         assert KEY not in shown
         assert PASSWORD not in shown
+
+
+@pytest.mark.parametrize("rest", ["x" * 70_000, 2**70, json.loads("[" * 500 + "]" * 500)], ids=["long", "big", "deep"])
+def test_of_a_large_answer_with_an_error_inside_no_body_is_kept(rest: object) -> None:
+    """An answer's text may have a mebibyte, an error keeps 64 KiB."""
+    tree = {"error": {"message": "no"}, "rest": rest}
+    problem = read_error_inside(head(200), tree, redactor=Redactor([]), now=0.0)
+    assert problem.error.body is None
+    assert problem.error.message.endswith("no")

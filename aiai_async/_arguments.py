@@ -1,0 +1,200 @@
+"""Reads and checks what callers give, before anything is done with it; nothing here waits.
+
+What is wrong with a client's own arguments is a ConfigurationError, what is wrong with a call's an InvalidRequestError.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import ssl as ssl_module
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypedDict, TypeVar
+
+from aiai_async._errors import ConfigurationError, InvalidRequestError
+from aiai_async._models import refuse
+from aiai_async._secret import SecretText, is_sensitive_header
+from aiai_async._shared import KeySource, check_key
+from aiai_async._version import __version__
+from aiai_async.policy.deadlines import Timeout
+from aiai_async.policy.retry import RetryPolicy
+from aiai_async.wire.endpoint import Endpoint
+
+T = TypeVar("T")
+
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# Written by the client or by HTTP itself; another value would break the request or be paid twice.
+_OWN_HEADERS: Final[Mapping[str, str]] = {
+    "content-type": "it is always application/json",
+    "content-length": "it is counted from the body",
+    "transfer-encoding": "the body is sent whole",
+    "content-encoding": "the body is sent as it is",
+    "idempotency-key": "give idempotency_key= to a call",
+}
+_USER_AGENT: Final = f"aiai-async/{__version__} Python/{platform.python_version()}"
+
+
+class Changes(TypedDict, total=False):
+    """What `with_options` may change; each as in the constructor."""
+
+    api_key: str | Callable[[], Awaitable[str]]
+    base_url: str
+    timeout: Timeout | float
+    retry: RetryPolicy | int
+    default_headers: Mapping[str, str] | None
+    proxy: str | None
+    ssl: ssl_module.SSLContext | bool | None
+    validate: bool
+    allow_private_downloads: bool
+    max_answer_bytes: int
+
+
+def find_key(api_key: str | Callable[[], Awaitable[str]] | None) -> KeySource:
+    if api_key is None:
+        # Only this variable: a key for another service must not be sent to this one.
+        found = hide(os.environ.get("AIAI_API_KEY"))
+        if not found:
+            raise ConfigurationError("there is no API key: set AIAI_API_KEY, or give api_key=")
+        return check_key(found, "AIAI_API_KEY")
+    if not isinstance(api_key, str) and callable(api_key):
+        return api_key
+    return check_key(api_key, "api_key")
+
+
+def hide(text: T) -> T | SecretText:
+    return SecretText(text) if isinstance(text, str) else text
+
+
+def hide_values(headers: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    return {name: hide(value) for name, value in headers.items()} if isinstance(headers, Mapping) else headers
+
+
+def read_timeout(timeout: Timeout | float) -> Timeout:
+    try:
+        return Timeout.of(timeout)
+    except ValueError as error:
+        raise ConfigurationError(f"timeout: {error}") from error
+
+
+def read_call_timeout(timeout: Timeout | float) -> Timeout:
+    try:
+        return Timeout.of(timeout)
+    except ValueError as error:
+        raise InvalidRequestError(f"timeout: {error}", field="timeout", value=timeout) from error
+
+
+def read_retry(retry: RetryPolicy | int) -> RetryPolicy:
+    if isinstance(retry, RetryPolicy):
+        return retry
+    try:
+        return RetryPolicy(max_retries=retry)
+    except (ValueError, TypeError) as error:
+        raise ConfigurationError(f"retry is {retry!r}; give a RetryPolicy or a number of retries") from error
+
+
+def read_max_answer_bytes(count: int) -> int:
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise ConfigurationError(f"max_answer_bytes is {count!r}; give a number above 0")
+    return count
+
+
+def read_proxy(proxy: str | None) -> str | None:
+    if proxy is None:
+        return None
+    if not proxy.startswith(("http://", "https://")):
+        raise ConfigurationError("proxy must be a URL that begins with http:// or https://")
+    return proxy
+
+
+def read_default_headers(headers: Mapping[str, str] | None) -> Mapping[str, str]:
+    try:
+        return _read_headers(headers, "default_headers")
+    except InvalidRequestError as error:
+        raise ConfigurationError(str(error)) from None
+
+
+def read_changes(changes: Mapping[str, object]) -> dict[str, Any]:
+    def same(name: str, read: Callable[[Any], object]) -> Callable[[Any], dict[str, object]]:
+        return lambda value: {name: read(value)}
+
+    readers: dict[str, Callable[[Any], dict[str, object]]] = {
+        "api_key": lambda key: {"key": find_key(key)},
+        "base_url": lambda url: {"endpoint": Endpoint(url), "base_url": url},
+        "timeout": same("timeout", read_timeout),
+        "retry": same("retry", read_retry),
+        "default_headers": same("default_headers", read_default_headers),
+        "proxy": same("proxy", read_proxy),
+        "ssl": same("ssl", lambda ssl: ssl),
+        "validate": same("validate", bool),
+        "allow_private_downloads": same("allow_private_downloads", bool),
+        "max_answer_bytes": same("max_answer_bytes", read_max_answer_bytes),
+    }
+    read: dict[str, Any] = {}
+    for name, value in changes.items():
+        if name not in readers:
+            known = ", ".join(Changes.__annotations__)
+            raise ConfigurationError(f"with_options can't change {name}; it can change {known}")
+        read.update(readers[name](value))
+    return read
+
+
+def read_model(fields: Mapping[str, object]) -> str | None:
+    model = fields.get("model")
+    return model if isinstance(model, str) else None
+
+
+def merge_body(fields: dict[str, object], extra_body: Mapping[str, object] | None) -> dict[str, object]:
+    if extra_body is None:
+        return fields
+    if not isinstance(extra_body, Mapping):
+        refuse("extra_body", extra_body, "give a mapping of fields", "generate")
+    try:
+        # The fast encoder would write NaN and infinity as null.
+        json.dumps(extra_body, allow_nan=False, default=lambda _: None, skipkeys=True)
+    except ValueError:
+        refuse("extra_body", extra_body, "replace NaN and infinity, which JSON doesn't have", "JSON")
+    if "stream" in extra_body:
+        refuse("extra_body", extra_body, "leave `stream` out of it and give stream=True", "generate")
+    return {**fields, **extra_body}
+
+
+def _read_headers(headers: Mapping[str, str] | None, source: str) -> dict[str, str]:
+    """Check header fields and give them by lower-case name, those that are secret hidden from repr."""
+    read: dict[str, str] = {}
+    for name, value in (headers or {}).items():
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            refuse(source, name, "give names of header fields as strings", "HTTP")
+        if not isinstance(value, str) or not value.isprintable() or not value.isascii():
+            words = f"give {name} a string of printable ASCII characters"
+            refuse(source, HiddenValue(), words, "HTTP")
+        if (reason := _OWN_HEADERS.get(name.lower())) is not None:
+            refuse(source, name, f"leave it out: {reason}", "this client")
+        read[name.lower()] = SecretText(value) if is_sensitive_header(name) else value
+    return read
+
+
+class HiddenValue:
+    """Stands in an error for a header's value, which may be a secret."""
+
+    def __repr__(self) -> str:
+        return "a value that is not shown"
+
+
+def merge_headers(
+    default: Mapping[str, str], extra: Mapping[str, str] | None, idempotency_key: str | None
+) -> dict[str, str]:
+    if idempotency_key is None:
+        idempotency_key = str(uuid.uuid4())
+    elif not isinstance(idempotency_key, str) or not re.fullmatch(r"[!-~]{1,255}", idempotency_key):
+        refuse("idempotency_key", idempotency_key, "give 1 to 255 printable ASCII characters without spaces", "HTTP")
+    return {
+        "accept": "application/json",
+        "user-agent": _USER_AGENT,
+        **default,
+        **_read_headers(extra, "extra_headers"),
+        "content-type": "application/json",
+        "idempotency-key": idempotency_key,
+    }

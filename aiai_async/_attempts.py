@@ -1,0 +1,263 @@
+"""The attempts of one logical call: permits, sending, deadlines, and what follows from a failure.
+
+Core decides (`policy`, `wire`); this module sends and waits. Whoever reads the answer does so in a cancel scope of its
+own whose deadline is moved from here, so that no scope stays open between two steps of a stream.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import Final
+from urllib.parse import urlsplit
+
+import anyio
+import attrs
+
+from aiai_async._errors import APIConnectionError, APIError, APITimeoutError, clean
+from aiai_async._exchange import TransportRequest, TransportResponse
+from aiai_async._facts import Headers
+from aiai_async._log import LOGGER
+from aiai_async._schemas import HTTPInfo
+from aiai_async._secret import Redactor, Secret, SecretText
+from aiai_async._shared import Options, Permit, Shared
+from aiai_async.policy.deadlines import Deadlines
+from aiai_async.policy.retry import decide
+from aiai_async.wire import problems
+from aiai_async.wire.endpoint import MAX_REDIRECTS
+from aiai_async.wire.problems import AnswerHead, Problem
+
+
+@attrs.frozen
+class Opened:
+    """A 2xx whose body is still to be read, and has to be closed."""
+
+    head: AnswerHead
+    response: TransportResponse
+    redactor: Redactor
+
+
+class Attempts:
+    """The attempts of one call, one after another.
+
+    Args:
+        shared: what the client's calls share.
+        options: how calls are made, with this call's own timeout.
+        body: the request, encoded.
+        headers: header fields by lower-case name, all but the key.
+    """
+
+    def __init__(self, *, shared: Shared, options: Options, body: bytes, headers: Mapping[str, str]) -> None:
+        self._shared: Final = shared
+        self._options: Final = options
+        self._body: Final = body
+        self._headers: Final = headers
+        self._started_at = anyio.current_time()
+        self._deadlines: Final = Deadlines(options.timeout, started_at=self._started_at)
+        self._scope: anyio.CancelScope | None = None
+        self._count = 0
+        self._attempt_at = 0.0
+        self._suspended_at = self._started_at
+        self._began_at = 0.0
+        """When sending the last request began."""
+        self._sent_at: float | None = None
+        """When it was written; None where it wasn't, as far as is known."""
+
+    async def wait_for_permit(self) -> Permit:
+        """Begin the next attempt: wait for a place, which is not part of the call's time.
+
+        Raises:
+            ConfigurationError: the client was closed.
+        """
+        asked_at = anyio.current_time()
+        permit = await self._shared.acquire()
+        self._attempt_at = anyio.current_time()
+        self._deadlines.postpone(self._attempt_at - asked_at)
+        self._deadlines.pause()
+        self._suspended_at = self._attempt_at
+        self._count += 1
+        return permit
+
+    @contextmanager
+    def in_time(self) -> Generator[anyio.CancelScope]:
+        """Run the block until the next deadline; `cancelled_caught` of the scope says whether that passed."""
+        with anyio.CancelScope(deadline=self._deadlines.at) as scope:
+            self._scope = scope
+            try:
+                yield scope
+            finally:
+                self._scope = None
+
+    async def open(self) -> Opened | Problem:
+        """Send the request, to another URL of the same origin too where the server wants that; within `in_time`."""
+        key = await self._options.read_key()
+        redactor = self._options.make_redactor(key, self._headers)
+        endpoint = self._options.endpoint
+        url = endpoint.url
+        redirects = 0
+        while True:
+            try:
+                response = await self._send(url, key)
+            except APIConnectionError as error:
+                return Problem(error=error)
+            head = AnswerHead(status=response.status, headers=response.headers, url=url)
+            if 200 <= head.status < 300:
+                return Opened(head, response, redactor)
+            try:
+                body = await read_bounded(response, problems.MAX_ERROR_BYTES)
+            except APIConnectionError as error:
+                return Problem(error=error, status=head.status)
+            finally:
+                response.close()
+            if 300 <= head.status < 400:
+                redirect = endpoint.follow(url, status=head.status, location=head.headers.get("location"))
+                redirects += 1
+                if redirect.url is None or redirects > MAX_REDIRECTS:
+                    reason = redirect.reason or f"{head.name}: redirected {redirects} times, last to {redirect.url}"
+                    return problems.read_refused_redirect(head, reason, redactor=redactor)
+                url = redirect.url
+                continue
+            problem = problems.read_problem(head, body, redactor=redactor, now=time.time())
+            other = endpoint.without_slash(url, status=head.status, code=problem.error.code)
+            if other is None:
+                return problem
+            url = other
+
+    def succeed(self, opened: Opened) -> HTTPInfo:
+        """Note that an answer was read to its end, and say how it came."""
+        self._options.endpoint.remember(opened.head.url)
+        request_id = problems.find_safe_id(opened.head, opened.redactor)
+        self._log(str(opened.head.status), request_id)
+        return HTTPInfo(
+            status=opened.head.status,
+            headers=Headers(opened.redactor.headers(opened.head.headers).items()),
+            request_id=request_id,
+            attempts=self._count,
+            elapsed=anyio.current_time() - self._started_at,
+        )
+
+    def abandon(self, error: BaseException | None) -> None:
+        """Note that the caller left the attempt, or that code of the caller's raised; None: it was closed."""
+        is_cancelled = error is None or isinstance(error, anyio.get_cancelled_exc_class())
+        self._log("cancelled" if is_cancelled else type(error).__name__, None)
+
+    def fail(self, problem: Problem) -> float:
+        """Give the seconds to wait before the next attempt.
+
+        Raises:
+            APIError: there is none; it is the problem's error, completed.
+        """
+        self._log(str(problem.status or type(problem.error).__name__), problem.error.request_id)
+        now = anyio.current_time()
+        error = problem.error
+        decision = decide(
+            error,
+            status=problem.status,
+            retry_after=problem.retry_after,
+            since_sent=now - (self._began_at if self._sent_at is None else self._sent_at),
+            attempts=self._count,
+            time_left=self._deadlines.time_left(now),
+            policy=self._options.retry,
+            random=random.random,
+        )
+        error.attempts = self._count
+        error.may_have_been_billed = decision.may_have_been_billed
+        if decision.delay is None:
+            error.hint = "; ".join(filter(None, (decision.reason, error.hint))) or None
+            raise error
+        LOGGER.debug("trying again in %.3f s after: %s", decision.delay, error)
+        return decision.delay
+
+    def fail_finally(self, error: APIError) -> None:
+        """Note that the attempt failed after images were handed out, so that there is no other."""
+        self._log(type(error).__name__, error.request_id)
+        error.attempts = self._count
+
+    def describe_timeout(self) -> APITimeoutError:
+        """Make the error for the deadline that passed."""
+        deadlines, origin = self._deadlines, self._options.endpoint.origin
+        words = {
+            "first_byte": "no image began to come from {} within {:g} s of sending",
+            "stall": "an image stopped coming from {} for {:g} s",
+        }.get(deadlines.phase, "the call to {} was not over within {:g} s")
+        return APITimeoutError(
+            words.format(f"{origin.host}:{origin.port}", deadlines.seconds),
+            hint=f"raise Timeout.{deadlines.phase} to wait longer",
+            host=origin.host,
+            port=origin.port,
+            phase=deadlines.phase,
+            seconds=deadlines.seconds,
+            may_have_been_billed=self._sent_at is not None,
+        )
+
+    def note_progress(self) -> None:
+        """See `ReadingClock`."""
+        self._deadlines.progress(anyio.current_time())
+        self._move_deadline()
+
+    def suspend(self) -> None:
+        """Note that a step of a stream is over."""
+        self._suspended_at = anyio.current_time()
+
+    def resume(self) -> None:
+        """Note that the next step begins: the caller's time between two is not the server's."""
+        self._deadlines.skip(anyio.current_time() - self._suspended_at)
+
+    def pause(self) -> None:
+        """See `ReadingClock`."""
+        self._deadlines.pause()
+        self._move_deadline()
+
+    async def _send(self, url: str, key: Secret) -> TransportResponse:
+        headers = {"authorization": SecretText(f"Bearer {key.reveal()}"), **self._headers}
+        self._sent_at = None
+        self._began_at = anyio.current_time()
+        self.pause()
+        response = await self._shared.transport.send(
+            TransportRequest(
+                method="POST",
+                url=url,
+                headers=headers,
+                body=self._body,
+                connect_timeout=self._options.timeout.connect,
+                proxy=self._options.proxy,
+                ssl=self._options.ssl,
+                on_sent=self._note_sent,
+            )
+        )
+        if self._sent_at is None:
+            self._note_sent()
+        return response
+
+    def _note_sent(self) -> None:
+        self._sent_at = anyio.current_time()
+        self._deadlines.sent(self._sent_at)
+        self._move_deadline()
+
+    def _move_deadline(self) -> None:
+        if self._scope is not None and self._scope.deadline != self._deadlines.at:
+            self._scope.deadline = self._deadlines.at
+
+    def _log(self, result: str, request_id: str | None) -> None:
+        if LOGGER.isEnabledFor(logging.INFO):
+            LOGGER.info(
+                "POST %s %s in %.3f s [request %s, attempt %d]",
+                urlsplit(self._options.endpoint.url).path,
+                result,
+                anyio.current_time() - self._attempt_at,
+                clean(request_id or "-"),
+                self._count,
+            )
+
+
+async def read_bounded(response: TransportResponse, max_bytes: int) -> bytes:
+    """Read a body to its end, or until it has more than `max_bytes`, and give at most that many."""
+    pieces: list[bytes] = []
+    size_bytes = 0
+    while size_bytes <= max_bytes and (piece := await response.read()):
+        pieces.append(piece)
+        size_bytes += len(piece)
+    return b"".join(pieces)[:max_bytes]
