@@ -12,9 +12,11 @@ import typer
 from aiai_async._errors import ConfigurationError, InvalidRequestError
 from aiai_async._version import __version__
 from aiai_async.cli import _debug
+from aiai_async.cli._command import EPILOG
 from aiai_async.cli._output import make_streams_forgiving, say_error
-from aiai_async.cli.generate import EPILOG, generate
+from aiai_async.cli.generate import generate
 from aiai_async.cli.serve import serve
+from aiai_async.cli.stream import stream
 
 PROGRAM: Final = "aiai-async"
 
@@ -28,6 +30,7 @@ app: Final = typer.Typer(
     rich_markup_mode="rich",
 )
 app.command(epilog=EPILOG)(generate)
+app.command(epilog=EPILOG)(stream)
 app.command()(serve)
 
 

@@ -22,6 +22,8 @@ class Connection:
     """
 
     local: bool = False
+    local_latency: float = 0.0
+    """Seconds that the local server takes for each request."""
     base_url: str | None = None
     timeout: float | None = None
     retries: int | None = None
@@ -49,7 +51,7 @@ class Connection:
                 # Imported here: everything else goes without Pillow.
                 from aiai_async.server import LocalServer
 
-                server = await stack.enter_async_context(LocalServer())
+                server = await stack.enter_async_context(LocalServer(latency=self.local_latency))
                 # The user's key is for another service, and this one takes any.
                 key, base_url = "local", server.base_url
             elif key is None and not has_key():

@@ -30,8 +30,15 @@ class _Window:
         pass
 
 
-async def show_requests(requests: Sequence[ImageRequest], connection: Connection) -> list[dict[str, Any]]:
+async def show_requests(
+    requests: Sequence[ImageRequest], connection: Connection, *, stream: bool = False
+) -> list[dict[str, Any]]:
     """Give each request as an object: method, URL, headers without the key, body. Nothing is sent.
+
+    Args:
+        requests: already checked.
+        connection: where they would go.
+        stream: whether their answers would be streamed.
 
     Raises:
         ConfigurationError: the client can't be made.
@@ -42,7 +49,8 @@ async def show_requests(requests: Sequence[ImageRequest], connection: Connection
     async with connection.open(transport=_Window(), fallback_key="none") as client:
         for request in requests:
             try:
-                await client.generate(request)
+                # The type depends on `stream`, and what is neither true nor false by its type has none.
+                await (client.generate(request, stream=True) if stream else client.generate(request))
             except _Seen as seen:
                 shown.append(_to_object(seen.request, hidden=_describe_key(connection)))
     return shown

@@ -10,7 +10,16 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.text import Text
 
-from aiai_async.cli._outcomes import Outcome, Summary, describe_failure, describe_outcome, must_be_told, summarize
+from aiai_async.cli._outcomes import (
+    Arrival,
+    Outcome,
+    Summary,
+    describe_arrival,
+    describe_failure,
+    describe_outcome,
+    must_be_told,
+    summarize,
+)
 from aiai_async.cli._output import MARKS, is_terminal, is_unicode, may_colour, say_error, show_trace
 from aiai_async.cli._words import count, format_seconds, one_line
 
@@ -61,12 +70,19 @@ class LiveOutput:
         """See `Output`."""
         self._rows.add(index, prompt)
 
+    def came(self, arrival: Arrival) -> None:
+        """See `Output`."""
+        line = self._colour_mark(describe_arrival(arrival, mark=self._mark))
+        if arrival.saved is not None:
+            line.highlight_words([one_line(str(arrival.saved.path))], "cyan")
+        self._print(line)
+
     def finished(self, outcome: Outcome) -> None:
         """See `Output`."""
         self._rows.remove(outcome.index)
-        if outcome.images:
+        if outcome.images and not outcome.was_streamed:
             first, *paths = describe_outcome(outcome, mark=self._mark)
-            self._print(Text.assemble((self._mark, "bold green"), first.removeprefix(self._mark)))
+            self._print(self._colour_mark(first))
             for line in paths:
                 self._print(Text(line, "cyan"))
         if must_be_told(outcome):
@@ -83,6 +99,12 @@ class LiveOutput:
         else:
             say_error(words)
         show_trace(outcome.error)
+
+    def _colour_mark(self, line: str) -> Text:
+        text = Text(line)
+        if line.startswith(self._mark):
+            text.stylize("bold green", 0, len(self._mark))
+        return text
 
     def _print(self, line: Text) -> None:
         # Not wrapped by rich: a path that is marked with the mouse must come out whole.

@@ -6,10 +6,11 @@ One prompt's failure never hurts another: each ends in an `Outcome`, also where 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 import anyio
 import anyio.lowlevel
+import attrs
 
 from aiai_async import (
     AIAIError,
@@ -17,12 +18,39 @@ from aiai_async import (
     AuthenticationError,
     Image,
     ImageRequest,
-    ImagesResponse,
     QuotaExceededError,
+    Usage,
 )
 from aiai_async.cli._outcomes import InterruptedRequest, Outcome, SavedImage, Summary
 from aiai_async.cli._output import Output
 from aiai_async.cli._saving import Destination, SavingError
+
+
+@attrs.define(kw_only=True)
+class Work:
+    """What was reached for one prompt so far; whatever ends it, its outcome is made of this."""
+
+    index: int
+    """Its place among the prompts, from 0."""
+    request: ImageRequest
+    started_at: float
+    saved: list[SavedImage] = attrs.Factory(list)
+    saved_partials: list[SavedImage] = attrs.Factory(list)
+    unsaved: list[Image] = attrs.Factory(list)
+    """Final images that came and are not saved."""
+    usage: Usage | None = None
+    request_id: str | None = None
+    saving_error: SavingError | None = None
+    """Why the first image that could not be saved could not."""
+
+    def note_saved(self, image: Image, saved: SavedImage) -> None:
+        """Note where an image of `unsaved` is now."""
+        self.saved.append(saved)
+        self.unsaved = [other for other in self.unsaved if other is not image]
+
+    def note_unsaved(self, error: SavingError) -> None:
+        """Note that an image could not be saved; the others still can."""
+        self.saving_error = self.saving_error or error
 
 
 class Maker:
@@ -34,6 +62,9 @@ class Maker:
         output: is told what happens.
         concurrency: requests under way at once.
     """
+
+    _streams: ClassVar[bool] = False
+    """Whether the output is told of each image as it comes."""
 
     def __init__(
         self, requests: Sequence[ImageRequest], *, destination: Destination, output: Output, concurrency: int
@@ -74,32 +105,31 @@ class Maker:
                 await self._make(client, index, request)
 
     async def _make(self, client: AsyncImagesClient, index: int, request: ImageRequest) -> None:
-        started_at = anyio.current_time()
-        response: ImagesResponse | None = None
-        saved: list[SavedImage] = []
+        work = Work(index=index, request=request, started_at=anyio.current_time())
         error: Exception | None = None
         try:
-            response = await client.generate(request)
-            error = await self._save(response.data, request.prompt, saved)
+            await self._request(client, work)
+            error = work.saving_error
         except (QuotaExceededError, AuthenticationError) as exc:
             # Nothing that is sent with this key will succeed.
             self._stopped_by = error = exc
         except anyio.get_cancelled_exc_class():
-            error = InterruptedRequest(() if response is None else response.data[len(saved) :])
+            error = InterruptedRequest(work.unsaved)
             raise
         except Exception as exc:
             # Whatever it is: let out, it would cancel the others, which are paid for.
             error = exc
         finally:
-            http = None if response is None else response.http
             self._end(
                 Outcome(
                     index=index,
                     prompt=request.prompt,
-                    images=tuple(saved),
-                    usage=None if response is None else response.usage,
-                    request_id=getattr(error, "request_id", None) if http is None else http.request_id,
-                    elapsed=anyio.current_time() - started_at,
+                    images=tuple(work.saved),
+                    partial_images=tuple(work.saved_partials),
+                    was_streamed=self._streams,
+                    usage=work.usage,
+                    request_id=getattr(error, "request_id", None) or work.request_id,
+                    elapsed=anyio.current_time() - work.started_at,
                     error=error,
                 )
             )
@@ -108,28 +138,34 @@ class Maker:
         self.outcomes.append(outcome)
         self.output.finished(outcome)
 
-    async def _save(self, images: Sequence[Image], prompt: str, saved: list[SavedImage]) -> SavingError | None:
-        """Save all that can be saved, and give the first error."""
-        first_error: SavingError | None = None
-        for image in images:
+    async def _request(self, client: AsyncImagesClient, work: Work) -> None:
+        """Send one request and save what comes, noting in `work` what was reached; what it raises is the outcome's."""
+        response = await client.generate(work.request)
+        work.usage = response.usage
+        work.request_id = None if response.http is None else response.http.request_id
+        work.unsaved = [*response.data]
+        for image in response.data:
             try:
-                content = await self._read(image)
+                content = await read_image(image)
                 # Not even Ctrl-C comes between an image that is here and its file.
                 with anyio.CancelScope(shield=True):
-                    saved.append(await self._destination.save(content, prompt))
+                    work.note_saved(image, await self._destination.save(content, work.request.prompt))
             except SavingError as error:
-                first_error = first_error or error
-        return first_error
+                work.note_unsaved(error)
 
-    async def _read(self, image: Image) -> bytes:
-        try:
-            return await image.read()
-        except AIAIError as error:
-            # The whole link with its signature is shown here, to its owner, who can still use it.
-            words = (
-                f"the image was made and paid for, but its link can't be fetched: {error}; try it yourself: {image.url}"
-            )
-            raise SavingError(words, url=image.url) from error
+
+async def read_image(image: Image) -> bytes:
+    """Give an image's bytes, from behind its link where it is one.
+
+    Raises:
+        SavingError: the link can't be fetched.
+    """
+    try:
+        return await image.read()
+    except AIAIError as error:
+        # The whole link with its signature is shown here, to its owner, who can still use it.
+        words = f"the image was made and paid for, but its link can't be fetched: {error}; try it yourself: {image.url}"
+        raise SavingError(words, url=image.url) from error
 
 
 def count_images(requests: Sequence[ImageRequest]) -> int:

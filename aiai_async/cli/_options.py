@@ -10,8 +10,9 @@ import typer
 
 from aiai_async import ConfigurationError, ImageRequest, InvalidRequestError, RetryPolicy, Timeout
 from aiai_async._client import DEFAULT_BASE_URL
+from aiai_async._models import rules_of
 from aiai_async.cli._output import say
-from aiai_async.cli._saving import DEFAULT_FOLDER
+from aiai_async.cli._saving import DEFAULT_FOLDER, Destination
 from aiai_async.cli._words import shorten
 
 _IMAGE: Final = "The image"
@@ -36,6 +37,9 @@ Prompts = Annotated[
 Model = Annotated[
     str | None, _image_option("gpt-image-1, dall-e-3 or any other; left out, the server chooses.", "NAME")
 ]
+StreamingModel = Annotated[
+    str | None, _image_option("gpt-image-1 or any other that streams; left out, the server chooses.", "NAME")
+]
 Count = Annotated[int | None, _image_option("Images for each prompt, 1 to 10.", "COUNT")]
 Size = Annotated[str | None, _image_option("In pixels, such as 1536x1024, or auto.", "WxH")]
 Quality = Annotated[str | None, _image_option("low, medium, high; standard, hd (dall-e); auto.", "LEVEL")]
@@ -44,7 +48,13 @@ Moderation = Annotated[str | None, _image_option("low or auto (gpt-image).", "LE
 Style = Annotated[str | None, _image_option("vivid or natural (dall-e-3).", "STYLE")]
 OutputFormat = Annotated[str | None, _image_option("png, jpeg or webp (gpt-image).", "FORMAT")]
 OutputCompression = Annotated[int | None, _image_option("0 to 100, for jpeg and webp (gpt-image).", "PERCENT")]
-ResponseFormat = Annotated[str | None, _image_option("url or b64_json (dall-e).", "FORMAT")]
+ResponseFormat = Annotated[str | None, _image_option("url or b64_json (not gpt-image).", "FORMAT")]
+PartialImages = Annotated[
+    int,
+    _image_option(
+        "Partial images before each final one, 0 to 3; each costs a little, and a server may send fewer.", "COUNT"
+    ),
+]
 User = Annotated[str | None, _image_option("Your own id of the end user.", "ID")]
 
 Out = Annotated[
@@ -61,6 +71,22 @@ AsJSON = Annotated[
     bool,
     typer.Option(
         "--json", help="One JSON object per prompt on standard output, nothing else.", rich_help_panel=_OUTPUT
+    ),
+]
+EventsAsJSON = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="One JSON object per event and per prompt on standard output, nothing else.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+SavePartials = Annotated[
+    bool,
+    typer.Option(
+        "--save-partials",
+        help="Save the partial images too, beside the final one: kite-1.partial-0.png.",
+        rich_help_panel=_OUTPUT,
     ),
 ]
 DryRun = Annotated[
@@ -155,3 +181,18 @@ def make_requests(prompts: Sequence[str], fields: Mapping[str, object]) -> list[
             words = f"prompt {number} ({shorten(request.prompt, longest=40)!r}): {error}"
             raise InvalidRequestError(words, field=error.field, value=error.value, allowed=error.allowed) from error
     return requests
+
+
+def choose_format(output_format: str | None, model: str | None, destination: Destination) -> str | None:
+    """Give the format to ask for: where none is given, that of the file's name, from models that have several.
+
+    Raises:
+        ConfigurationError: the file's name says another format than is given.
+    """
+    wanted = destination.output_format
+    if output_format is not None and wanted is not None and output_format != wanted:
+        raise ConfigurationError(f"--out: the name's suffix means {wanted}, but --output-format is {output_format}")
+    rules = rules_of(model)
+    has_formats = rules is not None and bool(rules.output_formats)
+    # png is what comes by itself.
+    return wanted if output_format is None and has_formats and wanted != "png" else output_format

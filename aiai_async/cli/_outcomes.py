@@ -9,13 +9,15 @@ from typing import Any, Final
 
 import attrs
 
-from aiai_async import AIAIError, Image, Usage
+from aiai_async import AIAIError, Image, ImageCompletedEvent, PartialImageEvent, Usage
 from aiai_async.cli._words import count, format_seconds, format_size, one_line, shorten
 
 # Attributes of errors that programs decide by.
 _FACTS: Final = ("code", "status_code", "param", "phase", "retry_after", "attempts", "url", "path", "links")
 # Below the prompt, which stands behind the mark and the time.
 _INDENT: Final = " " * 11
+# A stream's line has more to say behind the prompt.
+_LONGEST_PROMPT_OF_EVENT: Final = 40
 
 
 @attrs.frozen(kw_only=True)
@@ -28,6 +30,20 @@ class SavedImage:
 
 
 @attrs.frozen(kw_only=True)
+class Arrival:
+    """An image that came out of a stream."""
+
+    index: int
+    """The place of its prompt among the prompts, from 0."""
+    prompt: str
+    elapsed: float
+    """Seconds from the start of its request."""
+    event: PartialImageEvent | ImageCompletedEvent
+    saved: SavedImage | None = None
+    """None: it is not saved, be it that nobody asked for that or that it failed."""
+
+
+@attrs.frozen(kw_only=True)
 class Outcome:
     """What became of one prompt."""
 
@@ -36,6 +52,10 @@ class Outcome:
     prompt: str
     images: tuple[SavedImage, ...] = ()
     """What was saved; also where there is an error, which may concern another of its images."""
+    partial_images: tuple[SavedImage, ...] = ()
+    """The partial images that were saved."""
+    was_streamed: bool = False
+    """True where its images were told one by one, as they came."""
     usage: Usage | None = None
     request_id: str | None = None
     elapsed: float = 0.0
@@ -80,9 +100,35 @@ def describe_outcome(outcome: Outcome, *, mark: str) -> list[str]:
     return [first, *(f"{_INDENT}{_describe_image(image)}" for image in outcome.images)]
 
 
+def describe_arrival(arrival: Arrival, *, mark: str) -> str:
+    """Say in one line what came when, of which prompt, how large it is, and where it was saved.
+
+    Args:
+        arrival: what came.
+        mark: stands before a final image that is saved.
+    """
+    event, saved = arrival.event, arrival.saved
+    usage = event.usage if isinstance(event, ImageCompletedEvent) else None
+    what = f"partial image {event.partial_image_index}" if isinstance(event, PartialImageEvent) else "final image"
+    if saved is None:
+        parts = [f"{what}{_describe_content(event.image.media_type, event.image.size_bytes)}"]
+    else:
+        parts = [what, _describe_image(saved)]
+    if usage is not None and usage.total_tokens is not None:
+        parts.append(count(usage.total_tokens, "token"))
+    begin = mark if saved is not None and isinstance(event, ImageCompletedEvent) else " " * len(mark)
+    prompt = shorten(arrival.prompt, longest=_LONGEST_PROMPT_OF_EVENT)
+    return f"{begin} {format_seconds(arrival.elapsed):>7}  {prompt}: {', '.join(parts)}"
+
+
 def _describe_image(image: SavedImage) -> str:
-    kind = "unknown type" if image.media_type is None else image.media_type.removeprefix("image/")
-    return f"{one_line(str(image.path))} ({kind}, {format_size(image.size_bytes)})"
+    return f"{one_line(str(image.path))}{_describe_content(image.media_type, image.size_bytes)}"
+
+
+def _describe_content(media_type: str | None, size_bytes: int | None) -> str:
+    kind = "unknown type" if media_type is None else media_type.removeprefix("image/")
+    # An image that is a link has neither.
+    return " (a link)" if size_bytes is None else f" ({kind}, {format_size(size_bytes)})"
 
 
 def describe_failure(outcome: Outcome) -> str:
@@ -100,19 +146,17 @@ def must_be_told(outcome: Outcome) -> bool:
 
 def describe_interruption(outcomes: Sequence[Outcome]) -> str:
     """Say in one line what an interruption leaves behind."""
-    images = sum(len(outcome.images) for outcome in outcomes)
     cut_off = sum(isinstance(outcome.error, InterruptedRequest) for outcome in outcomes)
-    words = f"interrupted: {count(images, 'image')} saved"
+    words = f"interrupted: {_count_saved(outcomes)} saved"
     return f"{words}, {count(cut_off, 'request')} cut off, which may be billed all the same" if cut_off else words
 
 
 def summarize(summary: Summary) -> str:
     """Say in one line what became of all."""
-    images = sum(len(outcome.images) for outcome in summary.outcomes)
     failed = sum(outcome.error is not None for outcome in summary.outcomes)
     unsent = sum(not outcome.was_sent for outcome in summary.outcomes)
     tokens = [outcome.usage.total_tokens for outcome in summary.outcomes if outcome.usage is not None]
-    parts = [f"saved {count(images, 'image')} in {format_seconds(summary.elapsed)}"]
+    parts = [f"saved {_count_saved(summary.outcomes)} in {format_seconds(summary.elapsed)}"]
     if any(tokens):
         parts.append(f"{count(sum(number or 0 for number in tokens), 'token')} used")
     if failed:
@@ -120,6 +164,13 @@ def summarize(summary: Summary) -> str:
     if unsent:
         parts.append(f"{unsent:,} of them not sent, since they would have failed in the same way")
     return ", ".join(parts)
+
+
+def _count_saved(outcomes: Sequence[Outcome]) -> str:
+    images = sum(len(outcome.images) for outcome in outcomes)
+    partial_images = sum(len(outcome.partial_images) for outcome in outcomes)
+    words = count(images, "image")
+    return f"{words} and {count(partial_images, 'partial image')}" if partial_images else words
 
 
 def explain(error: Exception) -> str:
@@ -135,11 +186,16 @@ def to_json(value: object) -> str:
 
 
 def to_object(outcome: Outcome) -> dict[str, object]:
-    """Give an outcome as an object; `error` is in it only where there is one."""
+    """Give an outcome as an object; `error` is in it only where there is one.
+
+    That of a stream begins with its type, by which it differs from those of `arrival_to_object`.
+    """
     shown: dict[str, object] = {
+        **({"type": "outcome"} if outcome.was_streamed else {}),
         "index": outcome.index,
         "prompt": outcome.prompt,
-        "paths": [str(image.path) for image in outcome.images],
+        "paths": _list_paths(outcome.images),
+        **({"partial_paths": _list_paths(outcome.partial_images)} if outcome.was_streamed else {}),
         "usage": None if outcome.usage is None else _to_plain(outcome.usage),
         "request_id": outcome.request_id,
         "elapsed": round(outcome.elapsed, 3),
@@ -147,6 +203,27 @@ def to_object(outcome: Outcome) -> dict[str, object]:
     if outcome.error is not None:
         shown["error"] = _error_to_object(outcome.error, was_sent=outcome.was_sent)
     return shown
+
+
+def arrival_to_object(arrival: Arrival) -> dict[str, object]:
+    """Give what came out of a stream as an object; its type is that of the event."""
+    event, saved = arrival.event, arrival.saved
+    shown: dict[str, object] = {"type": event.type, "index": arrival.index, "prompt": arrival.prompt}
+    if isinstance(event, PartialImageEvent):
+        shown["partial_image_index"] = event.partial_image_index
+    else:
+        shown["usage"] = None if event.usage is None else _to_plain(event.usage)
+    return {
+        **shown,
+        "media_type": event.image.media_type if saved is None else saved.media_type,
+        "size_bytes": event.image.size_bytes if saved is None else saved.size_bytes,
+        "path": None if saved is None else str(saved.path),
+        "elapsed": round(arrival.elapsed, 3),
+    }
+
+
+def _list_paths(images: Sequence[SavedImage]) -> list[str]:
+    return [str(image.path) for image in images]
 
 
 def _error_to_object(error: Exception, *, was_sent: bool) -> dict[str, object]:

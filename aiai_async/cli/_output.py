@@ -16,8 +16,11 @@ from typing import Final, Protocol, Self, TextIO
 
 from aiai_async.cli import _debug
 from aiai_async.cli._outcomes import (
+    Arrival,
     Outcome,
     Summary,
+    arrival_to_object,
+    describe_arrival,
     describe_failure,
     describe_outcome,
     must_be_told,
@@ -47,6 +50,10 @@ class Output(Protocol):
 
     def started(self, index: int, prompt: str) -> None:
         """A prompt's request is on its way."""
+        ...
+
+    def came(self, arrival: Arrival) -> None:
+        """An image came out of a prompt's stream, and is saved if it is to be."""
         ...
 
     def finished(self, outcome: Outcome) -> None:
@@ -90,9 +97,13 @@ class PlainOutput:
     def started(self, index: int, prompt: str) -> None:
         """See `Output`."""
 
+    def came(self, arrival: Arrival) -> None:
+        """See `Output`."""
+        self.write(describe_arrival(arrival, mark=self._mark))
+
     def finished(self, outcome: Outcome) -> None:
         """See `Output`."""
-        if outcome.images:
+        if outcome.images and not outcome.was_streamed:
             for line in describe_outcome(outcome, mark=self._mark):
                 self.write(line)
         if must_be_told(outcome):
@@ -118,10 +129,14 @@ class PlainOutput:
 
 
 class JSONOutput(PlainOutput):
-    """One object for each prompt when it is finished, and nothing else."""
+    """One object for each prompt when it is finished, one for each event of a stream, and nothing else."""
 
     def began(self, *, prompts: int, images: int) -> None:
         """See `Output`."""
+
+    def came(self, arrival: Arrival) -> None:
+        """See `Output`."""
+        self.write(to_json(arrival_to_object(arrival)))
 
     def finished(self, outcome: Outcome) -> None:
         """See `Output`."""

@@ -33,7 +33,7 @@ _LONGEST_SLUG: Final = 60
 
 
 class SavingError(AIAIError):
-    """An image was made and paid for, and is not where it should be; the message says where it is."""
+    """An image was made and paid for, and is not where it should be; the message says where it is, if anywhere."""
 
     path: Path | None
     """Where it was written instead; None where it is lost."""
@@ -85,31 +85,56 @@ class Destination:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             # Tried rather than asked for: permissions, a full or read-only disk and a name that is too long all show.
-            _reserve(self.folder, self._make_names("probe", self.suffix or ".part")).unlink()
+            suffix = self.suffix or ".part"
+            _reserve(self.folder, (f"{stem}{suffix}" for stem in self.make_stems("probe"))).unlink()
         except OSError as error:
             what = self.folder if self.stem is None else self.folder / f"{self.stem}{self.suffix}"
             raise ConfigurationError(f"--out: {what} can't be written: {error.strerror or error}") from error
 
-    async def save(self, content: bytes, prompt: str) -> SavedImage:
+    async def save(self, content: bytes, prompt: str, *, stem: str | None = None) -> SavedImage:
         """Write an image to a new file, whose suffix tells what it really is.
+
+        Args:
+            content: the image file's bytes.
+            prompt: what it was made from, and is named after.
+            stem: the name that it gets if that is free, without the suffix; None: the first that is free.
 
         Raises:
             SavingError: it can't be written there, and was written to the folder for temporary files if that works.
         """
         image = Image(content=content)
         suffix = self._choose_suffix(image.media_type)
+        stems = itertools.chain([] if stem is None else [stem], self.make_stems(prompt))
         try:
-            path = await _save(image, self.folder, self._make_names(make_slug(prompt), suffix))
+            path = await _save(image, self.folder, (f"{stem}{suffix}" for stem in stems))
         except OSError as error:
             raise await _rescue(image, suffix, f"it can't be written to {self.folder}: {error.strerror}") from error
         return SavedImage(path=path, size_bytes=len(content), media_type=image.media_type)
 
-    def _make_names(self, slug: str, suffix: str) -> Iterator[str]:
-        """Give names to try, one after another, until one is free."""
+    async def save_partial(self, content: bytes, index: int, *, stem: str) -> SavedImage:
+        """Write a partial image to a new file beside the final image with this stem, such as `kite-1.partial-0.png`.
+
+        Raises:
+            SavingError: it can't be written. It is kept nowhere else: it is not what was paid for.
+        """
+        image = Image(content=content)
+        suffix = self._choose_suffix(image.media_type)
+        name = f"{stem}.partial-{index}"
+        names = itertools.chain([f"{name}{suffix}"], (f"{name}-{number}{suffix}" for number in itertools.count(2)))
+        try:
+            path = await _save(image, self.folder, names)
+        except OSError as error:
+            words = f"a partial image can't be written to {self.folder}: {error.strerror}"
+            raise SavingError(words) from error
+        return SavedImage(path=path, size_bytes=len(content), media_type=image.media_type)
+
+    def make_stems(self, prompt: str) -> Iterator[str]:
+        """Give names without their suffix to try, one after another, until one is free."""
+        name = make_slug(prompt) if self.stem is None else self.stem
         if self.stem is not None:
-            yield f"{self.stem}{suffix}"
+            yield name
         for number in itertools.count(1 if self.stem is None else 2):
-            yield f"{self.stem or slug}-{number}{suffix}"
+            yield f"{name}-{number}"
 
     def _choose_suffix(self, media_type: str | None) -> str:
         if media_type is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -10,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from anyio.from_thread import start_blocking_portal
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from aiai_async.server import LocalServer
+from tests.scripted import Answer, ScriptedServer
 
 # They tell rich, which Typer's help uses, to write escape codes to pipes.
 _FORCING = ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "NO_COLOR", "COLUMNS", "LINES", "TERM")
@@ -28,12 +30,36 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServer]:
-    """A server in a thread of its own, since a command has a loop of its own; the environment points to it."""
-    with start_blocking_portal() as portal, portal.wrap_async_context_manager(LocalServer("sk-secret")) as server:
+def portal() -> Iterator[BlockingPortal]:
+    """A thread with a loop for servers, since a command has a loop of its own."""
+    with start_blocking_portal() as portal:
+        yield portal
+
+
+@pytest.fixture
+def server(portal: BlockingPortal, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServer]:
+    """The local server; the environment points to it."""
+    with portal.wrap_async_context_manager(LocalServer("sk-secret")) as server:
         monkeypatch.setenv("AIAI_BASE_URL", server.base_url)
         monkeypatch.setenv("AIAI_API_KEY", "sk-secret")
         yield server
+
+
+Script = Callable[..., ScriptedServer]
+
+
+@pytest.fixture
+def script(portal: BlockingPortal, monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
+    """Start a server that gives these answers; the environment points to it."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*answers: Answer) -> ScriptedServer:
+            server = stack.enter_context(portal.wrap_async_context_manager(ScriptedServer(*answers)))
+            monkeypatch.setenv("AIAI_BASE_URL", server.base_url)
+            monkeypatch.setenv("AIAI_API_KEY", "sk-secret")
+            return server
+
+        yield start
 
 
 Start = Callable[..., "subprocess.Popen[Any]"]

@@ -26,7 +26,7 @@ def test_without_a_command_it_shows_the_help(capsys: Output) -> None:
     """It is wrong usage all the same."""
     assert main([]) == 2
     out = capsys.readouterr().out
-    assert "generate" in out and "serve" in out
+    assert all(command in out for command in ("generate", "stream", "serve"))
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,11 @@ def test_without_the_extra_the_program_starts_all_the_same() -> None:
     assert "pip install 'aiai-async[cli]'" in result.stderr and "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("arguments", [["generate", "--local", "a cat"], ["serve"]], ids=["generate", "serve"])
+@pytest.mark.parametrize(
+    "arguments",
+    [["generate", "--local", "a cat"], ["stream", "--local", "a cat"], ["serve"]],
+    ids=["generate", "stream", "serve"],
+)
 def test_without_pillow_the_local_server_says_what_to_install(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
@@ -119,6 +123,15 @@ def test_an_interruption_while_loading_has_no_traceback(monkeypatch: pytest.Monk
     monkeypatch.setattr("importlib.import_module", interrupt)
     assert main(["--version"]) == 130
     assert capsys.readouterr() == ("", "interrupted\n")
+
+
+def test_help_of_a_stream(start: Start) -> None:
+    """It names each option of the issue, and how many partial images there are by default."""
+    process = start("stream", "--help")
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (0, b"") and b"\x1b" not in out
+    assert all(f"--{option} ".encode() in out for option in ("partial-images", "save-partials", "local", "json", "n"))
+    assert b"[default: 3]" in out
 
 
 def test_help_in_a_pipe_has_no_escape_codes(start: Start) -> None:

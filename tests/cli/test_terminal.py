@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -11,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from anyio.from_thread import BlockingPortal
 
 from aiai_async.server import Fault, LocalServer
 
-from .conftest import Start
+from .conftest import Script, Start
+from .streams import completed, held, partial
 
 pty = pytest.importorskip("pty", reason="Windows has no pseudo-terminals")
 
@@ -154,3 +157,19 @@ def test_an_ascii_terminal(server: LocalServer, terminal: Open, monkeypatch: pyt
     assert found.process.returncode == 0
     assert found.text.isascii() and "\\u706f\\u5854" in found.text
     assert re.search(r"[|/\\-] +0\.\d s", CODES.sub("", found.text))
+
+
+def test_a_stream(script: Script, terminal: Open, portal: BlockingPortal) -> None:
+    """Each event has a line above the live ones; the path is whole although the terminal is narrow."""
+    seen = asyncio.Event()
+    script(held(partial(0), until=seen, then=completed()))
+    found = terminal("stream", "A [red]kite[/red] over a meadow", "--save-partials")
+    found.read_until("partial image 0")
+    portal.call(seen.set)
+    found.read_to_end()
+    assert found.process.returncode == 0
+    shown = CODES.sub("", found.text)
+    path = "images/a-red-kite-red-over-a-meadow-1.png"
+    assert re.search(rf"✓ +\d\.\d s  A \[red\]kite\[/red\] over a meadow: final image, {path} \(png, 1 kB\)", shown)
+    assert "\x1b[1;32m✓" in found.text and f"\x1b[36m{path}" in found.text
+    assert "saved 1 image and 1 partial image in " in shown
