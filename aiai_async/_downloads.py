@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import random
 import time
@@ -60,7 +59,9 @@ class Downloader:
         _check_url(url, url)
         policy, started_at = self._options.retry, anyio.current_time()
         deadlines = Deadlines(self._options.timeout, started_at=started_at)
-        for attempts in itertools.count(1):
+        attempts = 0
+        while True:
+            attempts += 1
             asked_at = anyio.current_time()
             try:
                 permit = await self._shared.acquire()
@@ -82,7 +83,6 @@ class Downloader:
             if not outcome.is_worth_another or attempts > policy.max_retries or is_too_long or is_late:
                 raise _refuse(url, f"{outcome.words} [attempt {attempts}]", outcome.status) from outcome.cause
             await anyio.sleep(delay)
-        raise AssertionError("counting has no end")
 
     async def _attempt(self, url: str, deadlines: Deadlines) -> bytes | _Failure:
         started_at = anyio.current_time()
