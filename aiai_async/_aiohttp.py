@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import contextlib
 import socket
 import ssl as ssl_module
 import urllib.request
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import aiohttp
 import aiohttp.abc
 import aiohttp.payload
+import anyio
 
 from aiai_async._errors import APIConnectionError, APITimeoutError, ConfigurationError
 from aiai_async._exchange import AddressForbidden, AddressRule, TransportRequest
 from aiai_async._facts import Headers
+from aiai_async._secret import SecretText, strip_userinfo
 from aiai_async.wire.addresses import is_literal, is_public
 from aiai_async.wire.endpoint import Origin
 
 _IDLE_SECONDS: Final = 15.0
+# Closing TLS connections says goodbye to the other side, which may not answer.
+_CLOSE_SECONDS: Final = 5.0
 # Image calls are silent for minutes, and middle boxes forget silent connections, some after a minute.
 _KEEP_ALIVE_SECONDS: Final = 45
 _NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
@@ -40,6 +46,7 @@ class Pool:
         self._sessions: Final[dict[AddressRule | None, aiohttp.ClientSession]] = {}
         self._proxies: Final[dict[Origin, str | None]] = {}
         self._closer: AsyncGenerator[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
 
     async def send(self, request: TransportRequest) -> Response:
         """Send a request and wait for the head of the answer."""
@@ -49,18 +56,24 @@ class Pool:
         if request.address_rule is not None:
             _check_literal(origin, request.address_rule)
         body = None if request.body is None else _Body(request.body, request.on_sent)
+        proxy, credentials = _split_proxy(proxy)
+        headers = request.headers
+        if credentials and origin.scheme == "http":
+            # Through a tunnel they go to the proxy alone; without one the request itself goes there.
+            headers = {**headers, **credentials}
         try:
             response = await session.request(
                 request.method,
                 request.url,
-                headers=request.headers,
+                headers=headers,
                 data=body,
                 allow_redirects=False,
                 proxy=proxy,
+                proxy_headers=credentials if origin.scheme == "https" else None,
                 ssl=True if request.ssl is None else request.ssl,
                 timeout=_timeout(request.connect_timeout),
             )
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, UnicodeError) as error:
             if session.closed and (body is None or not body.was_written):
                 raise _unsent(origin, "the client was closed") from error
             raise _translate(error, origin, request, proxy=proxy) from error
@@ -70,10 +83,9 @@ class Pool:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        sessions = list(self._sessions.values())
-        self._sessions.clear()
-        for session in sessions:
-            await session.close()
+        with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
+            while self._sessions:
+                await self._sessions.popitem()[1].close()
         closer, self._closer = self._closer, None
         if closer is not None:
             await closer.aclose()
@@ -82,9 +94,14 @@ class Pool:
         """Close every connection, on `loop`, which the pool belongs to; nothing is left of a loop that has ended."""
         if loop is asyncio.get_running_loop():
             await self.aclose()
-        elif loop.is_running():
-            # Not awaited: a loop that stops just now would never answer.
-            loop.call_soon_threadsafe(lambda: loop.create_task(self.aclose()))
+        else:
+            # Not awaited: the loop may be stopped for now, or for good; where it has ended there is nothing to close.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._begin_to_close, loop)
+
+    def _begin_to_close(self, loop: asyncio.AbstractEventLoop) -> None:
+        # The loop keeps only a weak reference to its tasks.
+        self._closing = loop.create_task(self.aclose())
 
     async def _open(self, rule: AddressRule | None) -> aiohttp.ClientSession:
         session = self._sessions.get(rule)
@@ -234,7 +251,18 @@ def _read_environment(origin: Origin, url: str) -> str | None:
             f"the environment names the proxy {parts.scheme}://{parts.hostname}, and only http and https proxies work; "
             f"unset {origin.scheme.upper()}_PROXY and ALL_PROXY, or give proxy="
         )
-    return proxy
+    return SecretText(proxy)
+
+
+def _split_proxy(proxy: str | None) -> tuple[str | None, dict[str, str]]:
+    """Part a proxy's URL from its user and password, which then show in no frame of aiohttp's."""
+    if proxy is None:
+        return None, {}
+    parts = urlsplit(proxy)
+    if parts.username is None:
+        return proxy, {}
+    login = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+    return strip_userinfo(proxy), {"Proxy-Authorization": SecretText(f"Basic {base64.b64encode(login).decode()}")}
 
 
 def _translate(error: Exception, origin: Origin, request: TransportRequest, *, proxy: str | None) -> APIConnectionError:
@@ -253,6 +281,8 @@ def _translate(error: Exception, origin: Origin, request: TransportRequest, *, p
         )
     if isinstance(error, aiohttp.ClientConnectorDNSError) and isinstance(error.os_error, _AddressRefused):
         return AddressForbidden(str(error.os_error), host=origin.host, port=origin.port)
+    if isinstance(error, UnicodeError):
+        return _unsent(origin, f"could not connect to {place}: that is no name of a host")
     if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError, aiohttp.InvalidURL)):
         return _unsent(origin, f"could not connect to {place}: {_describe(error)}")
     if isinstance(error, TimeoutError) and error.errno is None:

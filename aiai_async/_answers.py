@@ -80,31 +80,29 @@ class AnswerReader:
         """
         if self._length is not None and self._length > self._max_bytes:
             raise codec.refuse_length(self._max_bytes)
-        if self._sink is None and self._length is not None and self._length < _SMALL_BYTES:
-            return await self._read_whole()
-        return await self._read_in_pieces()
+        piece = await self._response.read()
+        if self._sink is None and self._length == len(piece) < _SMALL_BYTES:
+            # The end is read too: it is what gives the connection back.
+            rest = await self._response.read()
+            if not rest:
+                return self._parse_whole(piece)
+            piece += rest
+        return await self._read_in_pieces(piece)
 
-    async def _read_whole(self) -> ParsedAnswer:
-        pieces: list[bytes] = []
-        has_image = False
-        while piece := await self._response.read():
-            pieces.append(piece)
-            has_image = has_image or b'"b64_json"' in piece
-            if has_image:
-                self._clock.note_progress()
-        self.text = b"".join(pieces)
+    def _parse_whole(self, text: bytes) -> ParsedAnswer:
+        self.text = text
         if not codec.may_be_answer(self.text):
             raise codec.refuse_text(self.text)
         tree = codec.parse_answer(self.text)
         return ParsedAnswer(tree, codec.take_images(tree))
 
-    async def _read_in_pieces(self) -> ParsedAnswer:
+    async def _read_in_pieces(self, piece: bytes) -> ParsedAnswer:
         scanner = ImageScanner()
         receiver = self._make_receiver()
         size_bytes = 0
         has_begun = False
         try:
-            while piece := await self._response.read():
+            while piece:
                 size_bytes += len(piece)
                 if size_bytes > self._max_bytes:
                     raise codec.refuse_length(self._max_bytes)
@@ -116,6 +114,7 @@ class AnswerReader:
                     self._clock.note_progress()
                 if not has_begun:
                     has_begun = await self._check_beginning(scanner.text)
+                piece = await self._response.read()
             self.text = scanner.finish()
         except BaseException:
             self.text = scanner.text

@@ -104,7 +104,7 @@ def read_max_answer_bytes(count: int) -> int:
 def read_proxy(proxy: str | None) -> str | None:
     if proxy is None:
         return None
-    if not proxy.startswith(("http://", "https://")):
+    if not isinstance(proxy, str) or not proxy.startswith(("http://", "https://")):
         raise ConfigurationError("proxy must be a URL that begins with http:// or https://")
     return proxy
 
@@ -163,6 +163,8 @@ def merge_body(fields: dict[str, object], extra_body: Mapping[str, object] | Non
 
 def _read_headers(headers: Mapping[str, str] | None, source: str) -> dict[str, str]:
     """Check header fields and give them by lower-case name, those that are secret hidden from repr."""
+    if headers is not None and not isinstance(headers, Mapping):
+        refuse(source, HiddenValue(), "give a mapping of names to values", "HTTP")
     read: dict[str, str] = {}
     for name, value in (headers or {}).items():
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):

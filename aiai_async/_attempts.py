@@ -6,11 +6,11 @@ own whose deadline is moved from here, so that no scope stays open between two s
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import time
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -58,7 +58,10 @@ class Attempts:
         self._started_at = anyio.current_time()
         self._deadlines: Final = Deadlines(options.timeout, started_at=self._started_at)
         self._scope: anyio.CancelScope | None = None
-        self._count = 0
+        self.count = 0
+        """Attempts begun so far."""
+        self._may_have_been_billed = False
+        """Whether an attempt before this one may have been."""
         self._attempt_at = 0.0
         self._suspended_at = self._started_at
         self._began_at = 0.0
@@ -77,11 +80,12 @@ class Attempts:
         self._attempt_at = anyio.current_time()
         self._deadlines.postpone(self._attempt_at - asked_at)
         self._deadlines.pause()
-        self._suspended_at = self._attempt_at
-        self._count += 1
+        self._suspended_at = self._began_at = self._attempt_at
+        self._sent_at = None
+        self.count += 1
         return permit
 
-    @contextmanager
+    @contextlib.contextmanager
     def in_time(self) -> Generator[anyio.CancelScope]:
         """Run the block until the next deadline; `cancelled_caught` of the scope says whether that passed."""
         with anyio.CancelScope(deadline=self._deadlines.at) as scope:
@@ -108,8 +112,6 @@ class Attempts:
                 return Opened(head, response, redactor)
             try:
                 body = await read_bounded(response, problems.MAX_ERROR_BYTES)
-            except APIConnectionError as error:
-                return Problem(error=error, status=head.status)
             finally:
                 response.close()
             if 300 <= head.status < 400:
@@ -135,7 +137,7 @@ class Attempts:
             status=opened.head.status,
             headers=Headers(opened.redactor.headers(opened.head.headers).items()),
             request_id=request_id,
-            attempts=self._count,
+            attempts=self.count,
             elapsed=anyio.current_time() - self._started_at,
         )
 
@@ -158,15 +160,19 @@ class Attempts:
             status=problem.status,
             retry_after=problem.retry_after,
             since_sent=now - (self._began_at if self._sent_at is None else self._sent_at),
-            attempts=self._count,
+            attempts=self.count,
             time_left=self._deadlines.time_left(now),
             policy=self._options.retry,
             random=random.random,
         )
-        error.attempts = self._count
-        error.may_have_been_billed = decision.may_have_been_billed
-        if decision.delay is None:
-            error.hint = "; ".join(filter(None, (decision.reason, error.hint))) or None
+        is_closed = self._shared.is_closed and isinstance(error, APIConnectionError)
+        # Closing the client cuts its connections; like our own time-outs that says nothing of what the server does.
+        self._may_have_been_billed |= decision.may_have_been_billed or (is_closed and self._sent_at is not None)
+        error.attempts = self.count
+        error.may_have_been_billed = self._may_have_been_billed
+        if decision.delay is None or is_closed:
+            reason = "the client was closed meanwhile" if is_closed else decision.reason
+            error.hint = "; ".join(filter(None, (reason, error.hint))) or None
             raise error
         LOGGER.debug("trying again in %.3f s after: %s", decision.delay, error)
         return decision.delay
@@ -174,7 +180,7 @@ class Attempts:
     def fail_finally(self, error: APIError) -> None:
         """Note that the attempt failed after images were handed out, so that there is no other."""
         self._log(type(error).__name__, error.request_id)
-        error.attempts = self._count
+        error.attempts = self.count
 
     def describe_timeout(self) -> APITimeoutError:
         """Make the error for the deadline that passed."""
@@ -249,15 +255,19 @@ class Attempts:
                 result,
                 anyio.current_time() - self._attempt_at,
                 clean(request_id or "-"),
-                self._count,
+                self.count,
             )
 
 
 async def read_bounded(response: TransportResponse, max_bytes: int) -> bytes:
-    """Read a body to its end, or until it has more than `max_bytes`, and give at most that many."""
+    """Read an error's body to its end, or until it breaks or has more than `max_bytes`; give at most that many.
+
+    A body that broke is no other error than the one whose status has come.
+    """
     pieces: list[bytes] = []
     size_bytes = 0
-    while size_bytes <= max_bytes and (piece := await response.read()):
-        pieces.append(piece)
-        size_bytes += len(piece)
+    with contextlib.suppress(APIConnectionError):
+        while size_bytes <= max_bytes and (piece := await response.read()):
+            pieces.append(piece)
+            size_bytes += len(piece)
     return b"".join(pieces)[:max_bytes]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
+import anyio
+
 from aiai_async._answers import AnswerReader, ReadingClock
-from aiai_async._errors import APIError, APIResponseError, StreamError
+from aiai_async._errors import APIConnectionError, APIError, APIResponseError, StreamError
 from aiai_async._exchange import TransportResponse
 from aiai_async._facts import Headers
-from aiai_async._schemas import Image
+from aiai_async._schemas import Image, ImageCompletedEvent, PartialImageEvent
 from aiai_async._secret import Redactor
 from aiai_async._sinks import MemoryReceiver, SinkFactory, SinkReceiver
 from aiai_async.wire import codec, problems
@@ -19,6 +22,9 @@ from aiai_async.wire.images import Found, ImageEnd, ImageStart
 from aiai_async.wire.problems import AnswerHead
 from aiai_async.wire.sse import EventImageStart, ServerSentEvent, SSEDecoder
 
+# The end of a body comes with its last event or right behind it.
+_GRACE_SECONDS: Final = 0.5
+
 
 class Body(Protocol):
     """Gives image events as they come."""
@@ -26,6 +32,16 @@ class Body(Protocol):
     @property
     def has_begun(self) -> bool:
         """Whether there was an image event."""
+        ...
+
+    @property
+    def partial_images(self) -> Sequence[PartialImageEvent]:
+        """The partial images so far."""
+        ...
+
+    @property
+    def completed(self) -> Sequence[ImageCompletedEvent]:
+        """The final images so far."""
         ...
 
     @property
@@ -78,6 +94,17 @@ async def choose_body(
         beginning += piece
         if len(beginning) > problems.MAX_ERROR_BYTES:
             break
+    if beginning.lstrip().startswith(b'{"error"'):
+        # It may be a line before a connection that is held: that isn't waited for.
+        while b"\n" not in beginning.lstrip() and (piece := await response.read()):
+            beginning += piece
+            if len(beginning) > problems.MAX_ERROR_BYTES:
+                break
+        if b"\n" in beginning.lstrip() and (inside := codec.find_error_line(beginning.lstrip())) is not None:
+            now = time.time()
+            raise EventFailed(
+                problems.read_error_inside(head, inside, redactor=redactor, now=now, otherwise=StreamError)
+            )
     prefixed = _Prefixed(response, beginning)
     if codec.may_be_answer(beginning):
         reader = AnswerReader(prefixed, max_bytes=max_bytes, sink=sink, expects_one=asked_for == 1, clock=clock)
@@ -129,12 +156,29 @@ class EventBody:
         return bool(self._events.partial_images or self._events.completed)
 
     @property
+    def partial_images(self) -> Sequence[PartialImageEvent]:
+        """See `Body`."""
+        return self._events.partial_images
+
+    @property
+    def completed(self) -> Sequence[ImageCompletedEvent]:
+        """See `Body`."""
+        return self._events.completed
+
+    @property
     def text(self) -> bytes:
         """See `Body`."""
         return self._decoder.text
 
     async def read(self, ready: list[ImageEvent]) -> bool:
         """See `Body`."""
+        if self._events.is_done and self._events.completed:
+            # Nothing more is waited for; but where the end comes soon, the connection can be used again.
+            with anyio.move_on_after(_GRACE_SECONDS), contextlib.suppress(APIConnectionError):
+                while await self._response.read():
+                    pass
+            self.give_up(ready)
+            return False
         piece = await self._response.read()
         if not piece:
             await self._take(self._decoder.finish(), ready)
@@ -143,10 +187,10 @@ class EventBody:
         self._size_bytes += len(piece)
         if self._size_bytes > self._max_bytes:
             raise codec.refuse_length(self._max_bytes)
-        before = self._decoder.field_bytes
+        before = self._decoder.data_bytes
         found = self._decoder.feed(piece)
         await self._take(found, ready)
-        if self._decoder.field_bytes != before:
+        if self._decoder.data_bytes != before:
             self._clock.note_progress()
         return True
 
@@ -214,6 +258,10 @@ class PlainBody:
         self._redactor: Final = redactor
         self.has_begun = False
         """See `Body`."""
+        self.partial_images: Sequence[PartialImageEvent] = ()
+        """See `Body`."""
+        self.completed: Sequence[ImageCompletedEvent] = ()
+        """See `Body`."""
 
     @property
     def text(self) -> bytes:
@@ -222,8 +270,6 @@ class PlainBody:
 
     async def read(self, ready: list[ImageEvent]) -> bool:
         """See `Body`."""
-        if self.has_begun:
-            return False
         try:
             parsed = await self._reader.read()
         except APIResponseError:
@@ -233,9 +279,10 @@ class PlainBody:
             raise
         if inside := codec.find_error(parsed.tree):
             raise EventFailed(self._read_error(inside))
-        ready.extend(events_of_answer(codec.read_answer(parsed.tree, parsed.images, url=self._head.url)))
+        self.completed = events_of_answer(codec.read_answer(parsed.tree, parsed.images, url=self._head.url))
+        ready.extend(self.completed)
         self.has_begun = True
-        return True
+        return False
 
     def give_up(self, ready: list[ImageEvent]) -> None:
         """See `Body`."""

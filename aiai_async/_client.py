@@ -68,7 +68,7 @@ class AsyncImagesClient:
         base_url: where the API is, usually ending in `/v1`; None: `AIAI_BASE_URL`, else `https://api.aiai.com/v1`.
         timeout: bounds of a call; a number is `Timeout.total`, in seconds.
         retry: what is tried again; a number is `RetryPolicy.max_retries`.
-        max_connections: requests under way at once on each event loop; more wait. 0: no cap.
+        max_connections: requests under way at once on each event loop; more wait, without a bound. 0: no cap.
         default_headers: sent with each request.
         proxy: URL of an HTTP proxy, perhaps with user and password; None: as the environment says.
         ssl: how to check the server's certificate: a context, or False for not at all.
@@ -279,6 +279,7 @@ class AsyncImagesClient:
                 await response.image.save("lighthouse.png")
         """
         self._shared.check_open()
+        extra_headers = hide_values(extra_headers)
         overrides = {
             "model": model,
             "n": n,
@@ -298,14 +299,17 @@ class AsyncImagesClient:
         fields.update((name, value) for name, value in overrides.items() if value is not None)
         if self._options.validate:
             check(read_model(fields), fields)
+        if not isinstance(stream, bool):
+            refuse("stream", stream, "give True or False", "generate")
         if sink is not None and not callable(sink):
             refuse("sink", sink, "give a function that gives the sink of image i", "generate")
         options = self._options if timeout is None else attrs.evolve(self._options, timeout=read_call_timeout(timeout))
-        body = encode_request(merge_body(fields, extra_body))
+        sent = merge_body(fields, extra_body)
+        body = encode_request(sent)
         headers = merge_headers(self._options.default_headers, extra_headers, idempotency_key)
         attempts = Attempts(shared=self._shared, options=options, body=body, headers=headers)
         downloader = Downloader(self._shared, options)
-        asked_for = fields.get("n", 1)
+        asked_for = sent.get("n", 1)
         if stream:
             return await ImageStream(
                 attempts,

@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 import random
 import time
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import urljoin
 
 import anyio
 import attrs
 
-from aiai_async._errors import APIConnectionError, ConfigurationError, DownloadError
+from aiai_async._errors import APIConnectionError, DownloadError
 from aiai_async._exchange import AddressForbidden, AddressRule, TransportRequest, TransportResponse
 from aiai_async._log import LOGGER
-from aiai_async._schemas import Image
+from aiai_async._schemas import Image, ImageCompletedEvent, PartialImageEvent
 from aiai_async._secret import strip_query, strip_userinfo
 from aiai_async._shared import Options, Shared
 from aiai_async.policy.deadlines import Deadlines
@@ -22,6 +22,8 @@ from aiai_async.policy.retry import backoff
 from aiai_async.wire.endpoint import MAX_REDIRECTS, Origin
 from aiai_async.wire.images import MAX_IMAGE_BYTES
 from aiai_async.wire.limits import parse_retry_after
+
+ImageEventT = TypeVar("ImageEventT", PartialImageEvent, ImageCompletedEvent, PartialImageEvent | ImageCompletedEvent)
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 # Fetching costs nothing and changes nothing, so more is tried again than for a request.
@@ -47,6 +49,10 @@ class Downloader:
         """Give an image that is a link what it takes to be read; others stay as they are."""
         return image if image.url is None else attrs.evolve(image, fetch=self.fetch)
 
+    def attach_event(self, event: ImageEventT) -> ImageEventT:
+        """Do the same for the image of an event."""
+        return event if event.image.url is None else attrs.evolve(event, image=self.attach(event.image))
+
     async def fetch(self, url: str) -> bytes:
         """Fetch an image.
 
@@ -62,16 +68,10 @@ class Downloader:
         attempts = 0
         while True:
             attempts += 1
-            asked_at = anyio.current_time()
-            try:
-                permit = await self._shared.acquire()
-            except ConfigurationError:
-                raise _refuse(url, "the client was closed; read images before that") from None
-            try:
-                deadlines.postpone(anyio.current_time() - asked_at)
-                outcome = await self._attempt(url, deadlines)
-            finally:
-                permit.release()
+            # No permit is taken: who reads a link between two events of a stream would wait for the stream's own.
+            if self._shared.is_closed:
+                raise _refuse(url, "the client was closed; read images before that")
+            outcome = await self._attempt(url, deadlines)
             if isinstance(outcome, bytes):
                 return outcome
             delay = max(

@@ -45,7 +45,8 @@ class TransportRequest:
     address_rule: AddressRule | None = None
     """Where connections may go; None: anywhere."""
     on_sent: Callable[[], None] = attrs.field(default=_do_nothing, repr=False)
-    """To be called once, when the whole request was written. A transport that can't tell may leave it out."""
+    """To be called once, when the whole request was written: from then on it may be billed, and `first_byte` runs. A
+    transport that can't tell calls it before it sends."""
 
 
 class TransportResponse(Protocol):

@@ -22,7 +22,7 @@ async def read(path: Path) -> bytes:
 async def write(path: Path, data: bytes) -> None:
     """Write a whole file in a thread: other programs see the old content or the new, never a part.
 
-    Cancelling waits for the thread, so that no half is left behind.
+    Once the thread has begun, the file is written whole, also where the wait for it is cancelled.
 
     Raises:
         OSError: the file could not be written; nothing is left beside it.

@@ -1,4 +1,4 @@
-"""What is asked for and what comes back: ImageRequest, ImagesResponse, Image.
+"""What is asked for and what comes back: ImageRequest, ImagesResponse, Image, and the events of a stream.
 
 Frozen values, keyword-only. Nothing here waits for the network: an image that lies behind a link holds one private
 function of the client that made it, and `read` and `save` only call it.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, Protocol
@@ -60,13 +61,16 @@ class FileSink:
         PosixPath('lighthouse.png')
     """
 
-    __slots__ = ("_collected", "_collected_bytes", "_file", "path")
+    __slots__ = ("_collected", "_collected_bytes", "_file", "_is_aborted", "_lock", "path")
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path: Final = Path(path)
         self._file: AtomicFile | None = None
         self._collected: list[bytes] = []
         self._collected_bytes = 0
+        # asyncio's own cancelling ends the await while the thread goes on: abort waits for it, and nothing follows.
+        self._lock: Final = threading.Lock()
+        self._is_aborted = False
 
     async def write(self, data: bytes, /) -> None:
         """Take the next bytes."""
@@ -81,20 +85,33 @@ class FileSink:
 
     async def abort(self) -> None:
         """Remove what was written."""
-        self._collected.clear()
-        if self._file is not None:
-            await anyio.to_thread.run_sync(self._file.abort)
+        await anyio.to_thread.run_sync(self._abort)
 
     def _flush(self) -> None:
+        with self._lock:
+            self._write_collected()
+
+    def _finish(self) -> None:
+        with self._lock:
+            self._write_collected()
+            if self._file is not None:
+                self._file.finish()
+
+    def _write_collected(self) -> None:
+        if self._is_aborted:
+            return
         if self._file is None:
             self._file = AtomicFile(self.path)
         pieces, self._collected, self._collected_bytes = self._collected, [], 0
         self._file.write(pieces)
 
-    def _finish(self) -> None:
-        self._flush()
-        assert self._file is not None
-        self._file.finish()
+    def _abort(self) -> None:
+        with self._lock:
+            self._is_aborted = True
+            self._collected.clear()
+            file, self._file = self._file, None
+            if file is not None:
+                file.abort()
 
 
 SinkFactory = Callable[[int], ImageSink]

@@ -6,6 +6,7 @@ connection, and the server is read no faster than the caller takes its events.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import warnings
 from collections.abc import Generator
@@ -18,7 +19,7 @@ import attrs
 from aiai_async._attempts import Attempts, Opened
 from aiai_async._bodies import Body, choose_body
 from aiai_async._downloads import Downloader
-from aiai_async._errors import APIConnectionError, APIError, APIResponseError, StreamError
+from aiai_async._errors import APIConnectionError, APIError, APIResponseError, IncompleteStreamError, StreamError
 from aiai_async._facts import add_usages
 from aiai_async._schemas import HTTPInfo, ImageCompletedEvent, ImagesResponse, PartialImageEvent
 from aiai_async._shared import Permit
@@ -33,7 +34,7 @@ class ImageStream:
 
     It comes from `client.stream(...)` or `await client.generate(..., stream=True)`. Leaving its `async with` block
     early cuts the request at once; whether the server goes on and bills is its own affair. It can be read once, by one
-    task.
+    task; cancelling a step, for instance by a time-out around `anext`, ends it.
 
     Example:
         async with client.stream("A lighthouse", model="gpt-image-1", partial_images=2) as stream:
@@ -61,6 +62,7 @@ class ImageStream:
         """Events that came and were not handed out."""
         self._partial_images: Final[list[PartialImageEvent]] = []
         self._completed: Final[list[ImageCompletedEvent]] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._permit: Permit | None = None
         self._opened: Opened | None = None
         self._body: Body | None = None
@@ -104,7 +106,7 @@ class ImageStream:
             self._is_error_told = True
             raise self._error
         event = self._ready.pop(0)
-        event = attrs.evolve(event, image=self._downloader.attach(event.image))
+        event = self._downloader.attach_event(event)
         if isinstance(event, PartialImageEvent):
             self._partial_images.append(event)
         else:
@@ -125,7 +127,14 @@ class ImageStream:
         if self._error is not None:
             raise self._error
         if self._http is None:
-            raise StreamError("the stream was closed before its end; the images so far are in .completed")
+            opened = self._opened
+            raise StreamError(
+                "the stream was closed before its end",
+                hint="the images so far are in .completed",
+                request_id=None if opened is None else problems.find_safe_id(opened.head, opened.redactor),
+                attempts=self._attempts.count,
+                may_have_been_billed=opened is not None,
+            )
         last = self._completed[-1]
         return ImagesResponse(
             data=tuple(event.image for event in self._completed),
@@ -169,6 +178,7 @@ class ImageStream:
         Raises:
             APIError: it didn't.
         """
+        self._loop = asyncio.get_running_loop()
         while self._opened is None and not self._is_over:
             await self._step()
         if self._error is not None:
@@ -180,17 +190,21 @@ class ImageStream:
         permit: Permit | None = getattr(self, "_permit", None)
         if permit is None:
             return
+        # Before the warning, which may be an error; and on the loop that both belong to, which may have ended.
+        self._permit = None
+        give_back = [permit.release] if self._opened is None else [self._opened.response.close, permit.release]
+        for each in give_back:
+            with contextlib.suppress(RuntimeError):
+                if _is_running(self._loop):
+                    each()
+                elif self._loop is not None:
+                    self._loop.call_soon_threadsafe(each)
         warnings.warn(
             "an ImageStream was neither read to its end nor closed; use `async with`",
             ResourceWarning,
             stacklevel=2,
             source=self,
         )
-        permit.release()
-        if self._opened is not None:
-            # The loop that the connection belongs to may have ended.
-            with contextlib.suppress(RuntimeError):
-                self._opened.response.close()
 
     async def _step(self) -> None:
         """Open the stream where it is not open, else read until there is an event or the stream is over."""
@@ -218,7 +232,11 @@ class ImageStream:
         if self._is_over:
             await self._settle_after_close()
         elif problem is not None or not is_in_time:
-            await self._settle(problem or Problem(error=self._attempts.describe_timeout()))
+            try:
+                await self._settle(problem or Problem(error=self._attempts.describe_timeout()))
+            except BaseException:
+                self._is_over = True
+                raise
 
     @contextlib.contextmanager
     def _closable(self) -> Generator[None]:
@@ -277,6 +295,14 @@ class ImageStream:
                 return
         await self._give_back()
         assert error is not None
+        if isinstance(error, IncompleteStreamError):
+            attach = self._downloader.attach_event
+            error.partial_images = tuple(map(attach, body.partial_images if body else ()))
+            error.completed = tuple(map(attach, body.completed if body else ()))
+        if self._is_over:
+            # Closed by another task meanwhile.
+            self._ready.clear()
+            return
         if body is not None and body.has_begun:
             self._attempts.fail_finally(error)
             self._is_over, self._error = True, error
@@ -312,3 +338,11 @@ class ImageStream:
         permit.release()
         if self._body is not None:
             await self._body.abort()
+
+
+def _is_running(loop: asyncio.AbstractEventLoop | None) -> bool:
+    """Tell whether a loop runs in this thread."""
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False

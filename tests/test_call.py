@@ -247,6 +247,31 @@ class TestWhatIsTriedAgain:
                 await client.generate("A")
         assert len(server.requests) == sent
 
+    async def test_an_ambiguous_attempt_is_remembered(self) -> None:
+        """What the last attempt says is not all that may have been billed."""
+        retry = RetryPolicy(base_delay=0, instant=0, retry_ambiguous=True, max_retries=1)
+        async with serving(http_answer(504), http_answer(503), retry=retry) as (_, client):
+            with pytest.raises(InternalServerError) as caught:
+                await client.generate("A")
+        assert (caught.value.status_code, caught.value.may_have_been_billed) == (503, True)
+
+    @pytest.mark.parametrize("status", [401, 429])
+    async def test_an_error_whose_body_is_cut_is_that_error(self, status: int) -> None:
+        answer = http_answer(status, error_body("no"), headers={"Connection": "close"})[:-5]
+        async with serving(answer, retry=RetryPolicy(instant=0, base_delay=0)) as (server, client):
+            with pytest.raises(APIStatusError) as caught:
+                await client.generate("A")
+        assert caught.value.status_code == status
+        assert not caught.value.may_have_been_billed
+        assert len(server.requests) == (3 if status == 429 else 1)
+
+    async def test_the_servers_wish_says_nothing_of_billing(self) -> None:
+        answer = http_answer(504, headers={"X-Should-Retry": "false"})
+        async with serving(answer, retry=RetryPolicy(instant=0)) as (_, client):
+            with pytest.raises(InternalServerError) as caught:
+                await client.generate("A")
+        assert caught.value.may_have_been_billed
+
     async def test_no_retries_means_nothing_is_sent_twice(self) -> None:
         for answer in (http_answer(429), http_answer(503), hang_up):
             async with serving(answer, retry=0) as (server, client):

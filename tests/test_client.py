@@ -113,6 +113,9 @@ class TestMaking:
             {"max_connections": True},
             {"max_answer_bytes": 0},
             {"proxy": "socks5://host"},
+            {"proxy": 5},
+            {"base_url": 5},
+            {"default_headers": [("a", "b")]},
             {"default_headers": {"X-A": "a\r\nb"}},
             {"default_headers": {"X A": "a"}},
             {"default_headers": {"Idempotency-Key": "a"}},
@@ -208,6 +211,8 @@ class TestArguments:
             ({"extra_body": {"scale": float("nan")}}, "extra_body"),
             ({"extra_body": {"seed": 1j}}, "seed"),
             ({"sink": "file.png"}, "sink"),
+            ({"stream": "true"}, "stream"),
+            ({"extra_headers": [("a", "b")]}, "extra_headers"),
         ],
         ids=str,
     )
@@ -292,8 +297,9 @@ class TestClosing:
             task = asyncio.create_task(client.generate("A"))
             await server.wait_until(lambda: server.requests)
             await client.aclose()
-            with pytest.raises((APIConnectionError, ConfigurationError)):
+            with pytest.raises(APIConnectionError, match="the client was closed meanwhile") as caught:
                 await task
+            assert caught.value.may_have_been_billed
             await server.wait_until(lambda: server.closed == 1)
         assert len(server.requests) == 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import hashlib
 import os
@@ -315,3 +316,33 @@ def test_aborting_takes_no_longer_than_ten_seconds() -> None:
 
     # Not by anyio.run, which before 4.14 doesn't pass the clock on.
     assert trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0)) == pytest.approx(10.0)
+
+
+async def test_asyncio_cancelling_does_not_race_the_writing_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends the wait while the thread goes on: abort waits for that, and no byte lands in a file opened meanwhile."""
+    is_writing, may_write = threading.Event(), threading.Event()
+    real_write = os.write
+
+    def slow_write(descriptor: int, data: bytes) -> int:
+        is_writing.set()
+        may_write.wait(5)
+        return real_write(descriptor, data)
+
+    monkeypatch.setattr("aiai_async._files.os.write", slow_write)
+    sink = FileSink(tmp_path / "a.png")
+    writing = asyncio.create_task(sink.write(bytes(2 << 20)))
+    await asyncio.to_thread(is_writing.wait, 5)
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    aborting = asyncio.create_task(sink.abort())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    other = (tmp_path / "other").open("wb")
+    may_write.set()
+    await aborting
+    other.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+    assert (tmp_path / "other").read_bytes() == b""

@@ -11,6 +11,8 @@ import hashlib
 import json
 import logging
 import pickle
+import sys
+import warnings
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -302,6 +304,35 @@ class TestWhatEndsIt:
         copy = pickle.loads(pickle.dumps(error))
         assert copy.partial_images == error.partial_images and str(copy) == str(error)
 
+    async def test_n_in_the_extra_body_counts_too(self) -> None:
+        async with serving(cut(completed())) as (_, client), client.stream("A", extra_body={"n": 2}) as stream:
+            with pytest.raises(IncompleteStreamError):
+                await stream.response()
+
+    async def test_a_link_in_the_error_can_be_read(self) -> None:
+        """It was paid for."""
+        file = http_answer(200, PNG, headers={"Content-Type": "image/png"})
+        async with serving(cut(event("completed", url="/a.png")), file) as (_, client):
+            async with client.stream("A", n=2) as stream:
+                with pytest.raises(IncompleteStreamError) as caught:
+                    await stream.response()
+            assert await caught.value.completed[0].image.read() == PNG
+
+    async def test_after_done_nothing_is_waited_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The server holds the connection."""
+        monkeypatch.setattr("aiai_async._bodies._GRACE_SECONDS", 0.01)
+        answer = then_silence(completed(), b"data: [DONE]\n\n")
+        async with serving(answer) as (server, client), client.stream("A") as stream:
+            assert (await stream.response()).image.content == PNG + b"final"
+            await server.wait_until(lambda: server.closed == 1)
+
+    async def test_an_error_line_is_not_waited_behind(self) -> None:
+        """The same with the error first."""
+        answer = then_silence(b'{"error":{"message":"no","code":"moderation_blocked"}}\n\n')
+        async with serving(answer) as (_, client), client.stream("A") as stream:
+            with pytest.raises(ModerationBlockedError):
+                await stream.response()
+
     async def test_what_completed_before_a_cut_is_kept(self) -> None:
         async with serving(cut(completed())) as (_, client), client.stream("A", n=2) as stream:
             with pytest.raises(IncompleteStreamError) as caught:
@@ -537,6 +568,40 @@ class TestLeaving:
         else:
             pytest.fail("the stream never ended")
         assert turns > 5
+
+    async def test_reading_links_between_events_needs_no_second_place(self) -> None:
+        file = http_answer(200, PNG, headers={"Content-Type": "image/png"})
+        answer = sse(event("completed", url="/a.png"))
+        async with serving(answer, file, max_connections=1) as (_, client), client.stream("A") as stream:
+            async for each in stream:
+                assert await each.image.read() == PNG
+
+    async def test_a_plain_answer_gives_its_place_back_with_its_last_event(self) -> None:
+        async with serving(OK, max_connections=1) as (_, client):
+            stream = await client.generate("A", stream=True)
+            await anext(stream)
+            await client.generate("A")
+
+    async def test_an_abandoned_stream_gives_back_although_the_warning_is_an_error(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Also where the collector runs in another thread."""
+        async with serving(then_silence(partial()), then_silence(partial()), OK, max_connections=1) as (_, client):
+            for is_here in (True, False):
+                stream: ImageStream | None = await client.generate("A", stream=True)
+                assert stream is not None
+                await anext(stream)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("error" if is_here else "ignore")
+                    holder = [stream]
+                    stream = None
+                    if is_here:
+                        monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+                        holder.clear()
+                        monkeypatch.undo()
+                    else:
+                        await asyncio.to_thread(holder.clear)
+            await client.generate("A")
 
     async def test_an_abandoned_stream_warns_and_gives_its_place_back(self) -> None:
         async with serving(then_silence(partial()), OK, max_connections=1) as (server, client):

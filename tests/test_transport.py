@@ -197,6 +197,9 @@ class TestProxies:
                 with pytest.raises(APIConnectionError, match="the proxy answered 407") as caught:
                     await client.generate("A")
         assert "hunter22" not in str(caught.value)
+        assert "hunter22" not in repr(caught.value.__cause__)
+        assert base64.b64encode(b"user:hunter22").decode() not in repr(caught.value.__cause__)
+        assert proxy.requests[0].headers["proxy-authorization"].startswith("Basic ")
         assert f"through the proxy 127.0.0.1:{proxy.port}" in str(caught.value)
         assert not caught.value.may_have_been_billed
 

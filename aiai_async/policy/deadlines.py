@@ -33,9 +33,9 @@ class Timeout:
     connect: float | None = attrs.field(default=5, validator=_seconds)
     """To look up the host, connect and agree on TLS. Nothing was sent when this runs out."""
     first_byte: float | None = attrs.field(default=None, validator=_seconds)
-    """From the end of sending to the first byte of an image."""
+    """From the end of sending to the first byte of an image or, in a stream, of an event's data."""
     stall: float | None = attrs.field(default=120, validator=_seconds)
-    """Between two pieces of image bytes, counted from the first."""
+    """Between two pieces of images or of events' data, counted from the first; comments don't count."""
     total: float | None = attrs.field(default=600, validator=_seconds)
     """The whole call: every attempt, the waits between them, the body. Waiting for `max_connections` doesn't count."""
 
@@ -57,19 +57,23 @@ class Deadlines:
         started_at: when the call began.
     """
 
-    __slots__ = ("_next", "_total_at", "phase", "timeout")
+    __slots__ = ("_next", "_phase", "_total_at", "timeout")
 
     def __init__(self, timeout: Timeout, *, started_at: float) -> None:
         self.timeout: Final = timeout
         self._total_at = math.inf if timeout.total is None else started_at + timeout.total
-        self.phase: Phase = "total"
-        """Which time runs out at `at`."""
+        self._phase: Phase = "total"
         self._next = math.inf
 
     @property
     def at(self) -> float:
         """When the next of them runs out; infinite where none does."""
         return min(self._next, self._total_at)
+
+    @property
+    def phase(self) -> Phase:
+        """Which time runs out at `at`."""
+        return self._phase if self._next < self._total_at else "total"
 
     @property
     def seconds(self) -> float | None:
@@ -103,4 +107,4 @@ class Deadlines:
 
     def _set(self, at: float, phase: Phase) -> None:
         self._next = at
-        self.phase = phase if at < self._total_at else "total"
+        self._phase = phase

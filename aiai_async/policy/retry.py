@@ -121,9 +121,13 @@ def judge(error: APIError, *, status: int | None) -> Again:
         status: the HTTP status that was answered, None where there was no answer. The error may mean another one: an
             error inside a 200 is of the class of its code, but never tried again.
     """
+    wish = _find_wish(error) if isinstance(error, APIStatusError) and status is not None else None
+    return wish or _look_up(error, status)
+
+
+def _look_up(error: APIError, status: int | None) -> Again:
+    """Look an error up in the table, which says too whether it may have been billed."""
     if isinstance(error, APIStatusError) and status is not None:
-        if (wish := _find_wish(error)) is not None:
-            return wish
         if isinstance(error, (QuotaExceededError, ModerationBlockedError)) or status < 400:
             return Again.NEVER
         by_name = _BY_CODE.get((status, error.code)) or _BY_TYPE.get((status, error.type))
@@ -158,11 +162,11 @@ def decide(
     """
     again = judge(error, status=status)
     billed = error.may_have_been_billed
-    if again is Again.AMBIGUOUS:
+    if _look_up(error, status) is Again.AMBIGUOUS:
         # A time-out of our own is never instant: the server may still be at work.
         is_instant = since_sent is not None and since_sent <= policy.instant and not isinstance(error, APITimeoutError)
         billed = not is_instant
-        if not is_instant and not policy.retry_ambiguous:
+        if again is Again.AMBIGUOUS and not is_instant and not policy.retry_ambiguous:
             return Decision(delay=None, may_have_been_billed=True, reason="so it is not sent again on its own")
     stop = Decision(delay=None, may_have_been_billed=billed, reason="")
     if again is Again.NEVER or attempts > policy.max_retries:

@@ -143,6 +143,8 @@ def _replace(parts: SplitResult, *, path: str, query: str) -> str:
 
 def _check_base_url(base_url: str) -> str:
     shown = "base_url"
+    if not isinstance(base_url, str):
+        raise ConfigurationError(f"base_url is of type {type(base_url).__name__}; give a string")
     if not base_url.strip():
         raise ConfigurationError(
             "base_url is empty; set it, or AIAI_BASE_URL, to something like https://api.aiai.com/v1"

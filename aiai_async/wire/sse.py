@@ -79,7 +79,7 @@ class SSEDecoder:
         "_name",
         "_scanner",
         "_value",
-        "field_bytes",
+        "data_bytes",
         "retry",
     )
 
@@ -106,8 +106,8 @@ class SSEDecoder:
         self._id = ""
         self.retry: int | None = None
         """The reconnection time that the server named, in milliseconds."""
-        self.field_bytes = 0
-        """Bytes that came of lines that aren't comments or blank: it grows as long as the server says something."""
+        self.data_bytes = 0
+        """Bytes of data that came: comments and other fields are no sign that an image is made."""
 
     @property
     def event(self) -> str:
@@ -197,13 +197,13 @@ class SSEDecoder:
             piece = self._take_name(piece, found)
         if self._field == _PASSED_OVER or not piece:
             return
-        self.field_bytes += len(piece)
         if self._has_space:
             self._has_space = False
             if piece[0] == 0x20:
                 piece = piece[1:]
         if self._field == b"data":
             assert self._scanner is not None
+            self.data_bytes += len(piece)
             self._scan(self._scanner, piece, found)
         else:
             self._value += piece
@@ -237,7 +237,6 @@ class SSEDecoder:
     def _begin_field(self, found: list[Found | ServerSentEvent]) -> None:
         self._field = self._name if self._name in _KEPT_FIELDS else _PASSED_OVER
         if self._field == b"data":
-            self.field_bytes += len(self._field)
             if self._scanner is None:
                 self._scanner = ImageScanner(top_level=True)
             else:
