@@ -5,11 +5,12 @@ curl --no-buffer 'http://127.0.0.1:8080/images?prompt=A+lighthouse'
 """
 
 import json
+import math
 from collections.abc import AsyncIterator, Mapping
 
 from aiohttp import web
 
-from aiai_async import AIAIError, AsyncImagesClient
+from aiai_async import AIAIError, AsyncImagesClient, BadRequestError, InvalidRequestError, RateLimitError
 
 CLIENT = web.AppKey("client", AsyncImagesClient)
 
@@ -21,6 +22,9 @@ async def open_client(app: web.Application) -> AsyncIterator[None]:
 
 
 async def relay(request: web.Request) -> web.StreamResponse:
+    # An EventSource whose connection ended asks again by itself, and each image costs; 204 tells it to stop.
+    if "Last-Event-ID" in request.headers:
+        return web.Response(status=204)
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
     await response.prepare(request)
     prompt = request.query.get("prompt", "")
@@ -31,13 +35,25 @@ async def relay(request: web.Request) -> web.StreamResponse:
                 picture = {"media_type": event.image.media_type, "base64": event.b64_json}
                 await response.write(encode(event.type.rpartition(".")[2], picture))
     except AIAIError as error:
-        await response.write(encode("error", {"message": str(error)}))
+        await response.write(encode("error", {"message": explain(error)}))
     return response
 
 
+def explain(error: AIAIError) -> str:
+    """Tell the visitor what concerns them: the prompt, and when to come again. All else is between us and the API."""
+    match error:
+        case InvalidRequestError() | BadRequestError():  # a prompt that moderation refuses is the latter
+            return str(error)
+        case RateLimitError():
+            return f"too many images are asked for; come again in {math.ceil(error.retry_after or 10)} s"
+        case _:
+            print(f"error: {error}")
+            return "the image could not be made"
+
+
 def encode(name: str, data: Mapping[str, object]) -> bytes:
-    """Write one server-sent event."""
-    return f"event: {name}\ndata: {json.dumps(data)}\n\n".encode()
+    """Write one server-sent event. The id makes a browser's EventSource say when it comes again that it was here."""
+    return f"id: 1\nevent: {name}\ndata: {json.dumps(data)}\n\n".encode()
 
 
 def make_app() -> web.Application:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib.util
 import os
 import runpy
@@ -11,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import aiohttp
 import pytest
@@ -42,10 +44,19 @@ def load(name: str) -> ModuleType:
     return module
 
 
+def options_of(name: str) -> dict[str, Any]:
+    """Give the options with which an aiohttp example serves itself when it is run, but for the address."""
+    given: dict[str, Any] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(web, "run_app", lambda _, **options: given.update(options))
+        runpy.run_path(os.fspath(EXAMPLES / f"{name}.py"), run_name="__main__")
+    return {option: value for option, value in given.items() if option not in ("host", "port")}
+
+
 @asynccontextmanager
-async def aiohttp_application() -> AsyncIterator[str]:
-    """Serve the aiohttp example and give its URL."""
-    runner = web.AppRunner(load("web_aiohttp").make_app())
+async def aiohttp_application(name: str = "web_aiohttp") -> AsyncIterator[str]:
+    """Serve an aiohttp example and give its URL."""
+    runner = web.AppRunner(load(name).make_app(), **options_of(name))
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -55,11 +66,11 @@ async def aiohttp_application() -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def fastapi_application() -> AsyncIterator[str]:
-    """Serve the FastAPI example and give its URL."""
+async def fastapi_application(name: str = "web_fastapi") -> AsyncIterator[str]:
+    """Serve a FastAPI example and give its URL."""
     # Listening before the server runs: who connects in between waits in the kernel's queue.
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(load("web_fastapi").app, log_level="warning", lifespan="on", ws="none")
+        config = uvicorn.Config(load(name).app, log_level="warning", lifespan="on", ws="none")
         application = uvicorn.Server(config)
         task = asyncio.create_task(application.serve(sockets=[listener]))
         try:
@@ -141,3 +152,62 @@ class TestWebApplication:
             status, _, _, _ = await post(base_url, body)
         assert 400 <= status < 500
         assert server.requests == ()
+
+
+@pytest.mark.parametrize(
+    "serve",
+    [
+        functools.partial(aiohttp_application, "relay_aiohttp"),
+        functools.partial(fastapi_application, "relay_fastapi"),
+    ],
+    ids=["aiohttp", "fastapi"],
+)
+class TestRelay:
+    """What both relays have to do beyond passing a stream on."""
+
+    @pytest.mark.parametrize(
+        ("fault", "expected"),
+        [
+            ("moderation_blocked", "moderation_blocked"),
+            ("rate_limited_hour", "come again in 3600 s"),
+            ("insufficient_quota", "the image could not be made"),
+            ("invalid_api_key", "the image could not be made"),
+        ],
+    )
+    async def test_tells_no_visitor_about_our_key(
+        self, serve: Serve, server: LocalServer, fault: str, expected: str
+    ) -> None:
+        """Nor about our money; what helps the visitor is told."""
+        server.set_faults(fault)
+        async with serve() as base_url, aiohttp.ClientSession() as session:
+            async with session.get(f"{base_url}/images", params={"prompt": "A lighthouse"}) as answer:
+                content = await answer.text()
+        assert content.startswith("id: 1\nevent: error\ndata: ") and expected in content
+        assert "key" not in content and "quota" not in content
+
+    async def test_makes_nothing_for_a_browser_that_comes_again(self, serve: Serve, server: LocalServer) -> None:
+        """An EventSource does so by itself, also when the stream was whole."""
+        async with serve() as base_url, aiohttp.ClientSession() as session:
+            headers = {"Last-Event-ID": "1"}
+            async with session.get(f"{base_url}/images", params={"prompt": "A lighthouse"}, headers=headers) as answer:
+                assert (answer.status, await answer.read()) == (204, b"")
+        assert server.requests == ()
+
+    async def test_a_visitor_who_leaves_before_the_first_image(
+        self, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Cuts the request at once, since nothing would be written for minutes that could fail."""
+        async with LocalServer(latency=60) as server:
+            monkeypatch.setenv("AIAI_BASE_URL", server.base_url)
+            monkeypatch.setenv("AIAI_API_KEY", "sk-example")
+            async with serve() as base_url, aiohttp.ClientSession() as session:
+                async with session.get(f"{base_url}/images", params={"prompt": "A lighthouse"}):
+                    await _until(lambda: server.in_flight == 1)
+                await session.close()
+                await _until(lambda: server.in_flight == 0)
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.001)

@@ -114,7 +114,7 @@ class Maker:
             # Nothing that is sent with this key will succeed.
             self._stopped_by = error = exc
         except anyio.get_cancelled_exc_class():
-            error = InterruptedRequest(work.unsaved)
+            error = InterruptedRequest(work.unsaved, work.saving_error)
             raise
         except Exception as exc:
             # Whatever it is: let out, it would cancel the others, which are paid for.

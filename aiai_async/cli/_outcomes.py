@@ -70,16 +70,19 @@ class InterruptedRequest(AIAIError):
 
     Args:
         images: those that had come and are not saved: links only, since the others are saved whatever comes.
+        saving_error: why an image that came before is not where it should be.
     """
 
-    def __init__(self, images: Sequence[Image] = ()) -> None:
+    def __init__(self, images: Sequence[Image] = (), saving_error: AIAIError | None = None) -> None:
         self.links: tuple[str, ...] = tuple(image.url for image in images if image.url is not None)
         """To the images that are not fetched; they expire."""
         if self.links:
             words = f"interrupted, but these links to its images work for a while: {' '.join(self.links)}"
         else:
             words = "interrupted; it may have been billed all the same"
-        super().__init__(words, may_have_been_billed=True)
+        self.leaves_something: bool = bool(self.links) or saving_error is not None
+        """Whether there is an image that only the message leads to."""
+        super().__init__(words if saving_error is None else f"{words}; {saving_error}", may_have_been_billed=True)
 
 
 @attrs.frozen(kw_only=True)
@@ -140,14 +143,14 @@ def describe_failure(outcome: Outcome) -> str:
 def must_be_told(outcome: Outcome) -> bool:
     """Tell whether an error deserves a line of its own; the others are counted at the end."""
     if isinstance(outcome.error, InterruptedRequest):
-        return bool(outcome.error.links)
+        return outcome.error.leaves_something
     return outcome.error is not None and outcome.was_sent
 
 
 def describe_interruption(outcomes: Sequence[Outcome]) -> str:
     """Say in one line what an interruption leaves behind."""
     cut_off = sum(isinstance(outcome.error, InterruptedRequest) for outcome in outcomes)
-    words = f"interrupted: {_count_saved(outcomes)} saved"
+    words = f"interrupted: {_count_all_saved(outcomes)} saved"
     return f"{words}, {count(cut_off, 'request')} cut off, which may be billed all the same" if cut_off else words
 
 
@@ -156,7 +159,7 @@ def summarize(summary: Summary) -> str:
     failed = sum(outcome.error is not None for outcome in summary.outcomes)
     unsent = sum(not outcome.was_sent for outcome in summary.outcomes)
     tokens = [outcome.usage.total_tokens for outcome in summary.outcomes if outcome.usage is not None]
-    parts = [f"saved {_count_saved(summary.outcomes)} in {format_seconds(summary.elapsed)}"]
+    parts = [f"saved {_count_all_saved(summary.outcomes)} in {format_seconds(summary.elapsed)}"]
     if any(tokens):
         parts.append(f"{count(sum(number or 0 for number in tokens), 'token')} used")
     if failed:
@@ -166,11 +169,15 @@ def summarize(summary: Summary) -> str:
     return ", ".join(parts)
 
 
-def _count_saved(outcomes: Sequence[Outcome]) -> str:
-    images = sum(len(outcome.images) for outcome in outcomes)
-    partial_images = sum(len(outcome.partial_images) for outcome in outcomes)
+def count_saved(images: int, partial_images: int) -> str:
+    """Say how many images were saved; of partial ones only where there are some."""
     words = count(images, "image")
     return f"{words} and {count(partial_images, 'partial image')}" if partial_images else words
+
+
+def _count_all_saved(outcomes: Sequence[Outcome]) -> str:
+    images = sum(len(outcome.images) for outcome in outcomes)
+    return count_saved(images, sum(len(outcome.partial_images) for outcome in outcomes))
 
 
 def explain(error: Exception) -> str:

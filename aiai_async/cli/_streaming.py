@@ -12,6 +12,7 @@ import anyio
 
 from aiai_async import (
     AIAIError,
+    APIError,
     AsyncImagesClient,
     ImageCompletedEvent,
     ImageRequest,
@@ -20,11 +21,10 @@ from aiai_async import (
 )
 from aiai_async._facts import add_usages
 from aiai_async.cli._maker import Maker, Work, read_image
-from aiai_async.cli._outcomes import Arrival, SavedImage
+from aiai_async.cli._outcomes import Arrival, SavedImage, count_saved
 from aiai_async.cli._output import Output
 from aiai_async.cli._saving import Destination, SavingError
 from aiai_async.cli._series import Claims, Series
-from aiai_async.cli._words import count
 
 
 class StreamMaker(Maker):
@@ -60,9 +60,8 @@ class StreamMaker(Maker):
                 async for event in stream:
                     await self._take(event, series, work)
                 response = await stream.response()
-        except IncompleteStreamError as error:
-            # The library's own hint tells programs where the events are.
-            error.hint = f"what came before is kept: {count(len(work.saved), 'final image')} saved"
+        except APIError as error:
+            _explain_rest(error, work)
             raise
         work.request_id = None if response.http is None else response.http.request_id
 
@@ -88,6 +87,15 @@ class StreamMaker(Maker):
         self.output.came(
             Arrival(index=work.index, prompt=work.request.prompt, elapsed=elapsed, event=event, saved=saved)
         )
+
+
+def _explain_rest(error: APIError, work: Work) -> None:
+    """Add to what ended a stream what became of the images before; who reads it has no other place to learn it."""
+    if isinstance(error, IncompleteStreamError):
+        # The library's own hint tells programs where the events are.
+        error.hint = f"saved before that: {count_saved(len(work.saved), len(work.saved_partials))}"
+    if work.saving_error is not None:
+        error.hint = f"{error.hint}; {work.saving_error}" if error.hint else str(work.saving_error)
 
 
 def _note_completed(event: ImageCompletedEvent, work: Work) -> None:

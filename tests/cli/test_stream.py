@@ -17,7 +17,7 @@ from anyio.from_thread import BlockingPortal
 from aiai_async.cli import main
 from aiai_async.cli import stream as stream_module
 from aiai_async.server import LocalServer
-from tests.scripted import PNG, answer_with, error_body, http_answer
+from tests.scripted import PNG, Received, answer_with, error_body, http_answer
 
 from .conftest import Script, Start
 from .streams import by_prompt, completed, error, held, partial, whole
@@ -268,7 +268,7 @@ def test_a_stream_that_ends_too_early(script: Script, capsys: Output) -> None:
     out, err = capsys.readouterr()
     assert err.startswith("error: A kite: ") and err.count("\n") == 1
     assert "the stream ended after 2 partial and 1 final images" in err
-    assert err.endswith("; it may have been billed; what came before is kept: 1 final image saved\n")
+    assert err.endswith("; it may have been billed; saved before that: 1 image and 2 partial images\n")
     assert ".partial_images" not in err
     assert files() == ["images/a-kite-1.partial-0.png", "images/a-kite-1.png", "images/a-kite-2.partial-0.png"]
     assert without_times(out).splitlines()[-1] == (
@@ -323,6 +323,53 @@ def test_partial_images_that_cannot_be_saved(script: Script, monkeypatch: pytest
     assert "partial image 0 (png, 1 kB)" in out and "final image (png, 1 kB)" in out
     (rescued,) = files()
     assert Path(rescued).read_bytes() == FINAL
+
+
+@pytest.mark.parametrize(
+    ("ending", "expected"),
+    [(b"", "; saved before that: 0 images; the image was made"), (error("no"), "; the image was made")],
+    ids=["incomplete", "error event"],
+)
+def test_an_image_that_went_elsewhere_is_told_although_the_stream_broke(
+    script: Script, monkeypatch: pytest.MonkeyPatch, capsys: Output, ending: bytes, expected: str
+) -> None:
+    """Two things went wrong then, and only the line that says so leads to the image."""
+    monkeypatch.setattr("tempfile.tempdir", str(Path.cwd()))
+    monkeypatch.setattr("aiai_async.cli._output.PlainOutput.began", lambda *_, **__: Path("gone").rmdir())
+    answer = whole(completed(FINAL), ending)
+    script(answer if ending else answer.replace(b"\r\n\r\n", b"\r\nContent-Length: 99999\r\n\r\n", 1))
+    assert main(["stream", "A kite", "--n", "2", "--out", "gone", "--retries", "0"]) == 1
+    err = capsys.readouterr().err
+    (rescued,) = files()
+    assert err.count("\n") == 1 and expected in err and err.endswith(f"; it is in {Path(rescued).resolve()} instead\n")
+
+
+def test_an_image_that_went_elsewhere_is_told_after_ctrl_c(
+    script: Script, start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, portal: BlockingPortal
+) -> None:
+    """Beside the line that counts."""
+    go_on = asyncio.Event()
+
+    async def answer(_: Received, writer: asyncio.StreamWriter) -> None:
+        writer.write(whole(partial(0)))
+        await go_on.wait()
+        writer.write(completed(FINAL))
+        await asyncio.Event().wait()
+
+    script(answer)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "elsewhere"))
+    process = start("stream", "A kite", "--n", "2", "--out", "gone", "--json")
+    assert process.stdout is not None
+    process.stdout.readline()
+    (tmp_path / "gone").rmdir()
+    portal.call(go_on.set)
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    (rescued,) = files()
+    assert str(Path(rescued).resolve()) in json.loads(out)["error"]["message"]
 
 
 def test_ctrl_c_keeps_what_came(script: Script, start: Start, portal: BlockingPortal) -> None:
