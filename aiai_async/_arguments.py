@@ -53,6 +53,7 @@ class Changes(TypedDict, total=False):
 
 
 def find_key(api_key: str | Callable[[], Awaitable[str]] | None) -> KeySource:
+    """Give the key that the constructor got, or the environment's."""
     if api_key is None:
         # Only this variable: a key for another service must not be sent to this one.
         found = hide(os.environ.get("AIAI_API_KEY"))
@@ -65,14 +66,17 @@ def find_key(api_key: str | Callable[[], Awaitable[str]] | None) -> KeySource:
 
 
 def hide(text: T) -> T | SecretText:
+    """Give a text whose repr is hidden; anything else as it is."""
     return SecretText(text) if isinstance(text, str) else text
 
 
 def hide_values(headers: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """Give header fields whose values have a hidden repr; anything else as it is."""
     return {name: hide(value) for name, value in headers.items()} if isinstance(headers, Mapping) else headers
 
 
 def read_timeout(timeout: Timeout | float) -> Timeout:
+    """Read the client's `timeout`."""
     try:
         return Timeout.of(timeout)
     except ValueError as error:
@@ -80,6 +84,7 @@ def read_timeout(timeout: Timeout | float) -> Timeout:
 
 
 def read_call_timeout(timeout: Timeout | float) -> Timeout:
+    """Read a call's `timeout`."""
     try:
         return Timeout.of(timeout)
     except ValueError as error:
@@ -87,6 +92,7 @@ def read_call_timeout(timeout: Timeout | float) -> Timeout:
 
 
 def read_retry(retry: RetryPolicy | int) -> RetryPolicy:
+    """Read `retry`: a policy, or the number of retries."""
     if isinstance(retry, RetryPolicy):
         return retry
     try:
@@ -96,12 +102,14 @@ def read_retry(retry: RetryPolicy | int) -> RetryPolicy:
 
 
 def read_max_answer_bytes(count: int) -> int:
+    """Read `max_answer_bytes`."""
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise ConfigurationError(f"max_answer_bytes is {count!r}; give a number above 0")
     return count
 
 
 def read_proxy(proxy: str | None) -> str | None:
+    """Read `proxy`; the message doesn't show it, since it may hold a password."""
     if proxy is None:
         return None
     if not isinstance(proxy, str) or not proxy.startswith(("http://", "https://")):
@@ -110,6 +118,7 @@ def read_proxy(proxy: str | None) -> str | None:
 
 
 def read_default_headers(headers: Mapping[str, str] | None) -> Mapping[str, str]:
+    """Read `default_headers`, by lower-case name."""
     try:
         return _read_headers(headers, "default_headers")
     except InvalidRequestError as error:
@@ -117,6 +126,8 @@ def read_default_headers(headers: Mapping[str, str] | None) -> Mapping[str, str]
 
 
 def read_changes(changes: Mapping[str, object]) -> dict[str, Any]:
+    """Turn what `with_options` got into changes of `Options`."""
+
     def same(name: str, read: Callable[[Any], object]) -> Callable[[Any], dict[str, object]]:
         return lambda value: {name: read(value)}
 
@@ -142,11 +153,13 @@ def read_changes(changes: Mapping[str, object]) -> dict[str, Any]:
 
 
 def read_model(fields: Mapping[str, object]) -> str | None:
+    """Give the model that a request names, where it is a string."""
     model = fields.get("model")
     return model if isinstance(model, str) else None
 
 
 def merge_body(fields: dict[str, object], extra_body: Mapping[str, object] | None) -> dict[str, object]:
+    """Put `extra_body` over a request's fields."""
     if extra_body is None:
         return fields
     if not isinstance(extra_body, Mapping):
@@ -164,21 +177,21 @@ def merge_body(fields: dict[str, object], extra_body: Mapping[str, object] | Non
 def _read_headers(headers: Mapping[str, str] | None, source: str) -> dict[str, str]:
     """Check header fields and give them by lower-case name, those that are secret hidden from repr."""
     if headers is not None and not isinstance(headers, Mapping):
-        refuse(source, HiddenValue(), "give a mapping of names to values", "HTTP")
+        refuse(source, _HiddenValue(), "give a mapping of names to values", "HTTP")
     read: dict[str, str] = {}
     for name, value in (headers or {}).items():
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
             refuse(source, name, "give names of header fields as strings", "HTTP")
         if not isinstance(value, str) or not value.isprintable() or not value.isascii():
             words = f"give {name} a string of printable ASCII characters"
-            refuse(source, HiddenValue(), words, "HTTP")
+            refuse(source, _HiddenValue(), words, "HTTP")
         if (reason := _OWN_HEADERS.get(name.lower())) is not None:
             refuse(source, name, f"leave it out: {reason}", "this client")
         read[name.lower()] = SecretText(value) if is_sensitive_header(name) else value
     return read
 
 
-class HiddenValue:
+class _HiddenValue:
     """Stands in an error for a header's value, which may be a secret."""
 
     def __repr__(self) -> str:
@@ -188,6 +201,7 @@ class HiddenValue:
 def merge_headers(
     default: Mapping[str, str], extra: Mapping[str, str] | None, idempotency_key: str | None
 ) -> dict[str, str]:
+    """Give all header fields of a call but the key, by lower-case name; a call's win over the client's."""
     if idempotency_key is None:
         idempotency_key = str(uuid.uuid4())
     elif not isinstance(idempotency_key, str) or not re.fullmatch(r"[!-~]{1,255}", idempotency_key):

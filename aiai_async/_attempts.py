@@ -64,6 +64,8 @@ class Attempts:
         """Whether an attempt before this one may have been."""
         self._attempt_at = 0.0
         self._suspended_at = self._started_at
+        self._url = options.endpoint.url
+        """Where the last request went."""
         self._began_at = 0.0
         """When sending the last request began."""
         self._sent_at: float | None = None
@@ -219,6 +221,7 @@ class Attempts:
 
     async def _send(self, url: str, key: Secret) -> TransportResponse:
         headers = {"authorization": SecretText(f"Bearer {key.reveal()}"), **self._headers}
+        self._url = url
         self._sent_at = None
         self._began_at = anyio.current_time()
         self.pause()
@@ -251,7 +254,7 @@ class Attempts:
         if LOGGER.isEnabledFor(logging.INFO):
             LOGGER.info(
                 "POST %s %s in %.3f s [request %s, attempt %d]",
-                urlsplit(self._options.endpoint.url).path,
+                urlsplit(self._url).path,
                 result,
                 anyio.current_time() - self._attempt_at,
                 clean(request_id or "-"),

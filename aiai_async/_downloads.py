@@ -38,7 +38,7 @@ class Downloader:
         options: whose `timeout` and `retry` hold here too; each download has a `total` of its own.
     """
 
-    __slots__ = ("_options", "_rule", "_scope", "_shared")
+    __slots__ = ("_options", "_rule", "_shared")
 
     def __init__(self, shared: Shared, options: Options) -> None:
         self._shared: Final = shared

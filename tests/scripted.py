@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+
+from aiai_async import AsyncImagesClient, RetryPolicy
+
+KEY = "sk-test-0123456789"
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 4
 """What begins like a PNG; nothing here draws."""
@@ -158,3 +163,14 @@ async def hang_up(request: Received, writer: asyncio.StreamWriter) -> None:
     """Take the request and close the connection."""
     writer.close()
     await writer.wait_closed()
+
+
+@contextlib.asynccontextmanager
+async def serving(*answers: Answer, **options: Any) -> AsyncIterator[tuple[ScriptedServer, AsyncImagesClient]]:
+    """A server with these answers and a client of it, which tries again without waiting."""
+    options = {"retry": RetryPolicy(base_delay=0), **options}
+    async with (
+        ScriptedServer(*answers) as server,
+        AsyncImagesClient(KEY, base_url=server.base_url, **options) as client,
+    ):
+        yield server, client

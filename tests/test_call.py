@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import re
 import traceback
-from collections.abc import AsyncIterator
-from typing import Any
 
 import anyio
 import pytest
@@ -30,6 +27,7 @@ from aiai_async import (
     Timeout,
 )
 from tests.scripted import (
+    KEY,
     OK,
     PNG,
     Answer,
@@ -40,22 +38,11 @@ from tests.scripted import (
     hang_up,
     http_answer,
     never_answer,
+    serving,
 )
 
-KEY = "sk-test-0123456789"
 AT_ONCE = RetryPolicy(base_delay=0)
 """Retries as by default, without waiting."""
-
-
-@contextlib.asynccontextmanager
-async def serving(*answers: Answer, **options: Any) -> AsyncIterator[tuple[ScriptedServer, AsyncImagesClient]]:
-    """A server with these answers and a client of it."""
-    options = {"retry": AT_ONCE, **options}
-    async with (
-        ScriptedServer(*answers) as server,
-        AsyncImagesClient(KEY, base_url=server.base_url, **options) as client,
-    ):
-        yield server, client
 
 
 def redirect(status: int, location: str | None) -> bytes:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import functools
 import importlib.util
+import json
 import os
 import runpy
 import socket
@@ -86,6 +88,34 @@ async def post(base_url: str, body: object) -> tuple[int, str, str | None, bytes
         return answer.status, answer.content_type, answer.headers.get("retry-after"), await answer.read()
 
 
+@asynccontextmanager
+async def pointed_at(monkeypatch: pytest.MonkeyPatch, *faults: str) -> AsyncIterator[LocalServer]:
+    """The local server, to which the environment points."""
+    async with LocalServer(faults=faults) as server:
+        monkeypatch.setenv("AIAI_BASE_URL", server.base_url)
+        monkeypatch.setenv("AIAI_API_KEY", "sk-example")
+        yield server
+
+
+async def read_events(lines: AsyncIterator[bytes]) -> AsyncIterator[tuple[str, dict[str, str]]]:
+    """Read what the relay sends, which is simple: an event line, a data line, a blank line."""
+    name = ""
+    async for line in lines:
+        if line.startswith(b"event: "):
+            name = line[7:].decode().strip()
+        elif line.startswith(b"data: "):
+            yield name, json.loads(line[6:])
+
+
+async def lines_of(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """Give the lines of an answer: aiohttp's own iteration refuses lines of more than 128 kB."""
+    rest = b""
+    async for piece in answer.content.iter_any():
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            yield line
+
+
 def test_the_first_program_saves_an_image(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -102,6 +132,26 @@ def test_the_first_program_saves_an_image(
     asyncio.run(serve_and_run())
     assert capsys.readouterr().out == "saved lighthouse.png\n"
     assert (tmp_path / "lighthouse.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_stream_in_ten_lines(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a user runs it, but for the process."""
+
+    async def serve_and_run() -> None:
+        async with pointed_at(monkeypatch):
+            monkeypatch.chdir(tmp_path)
+            # It starts a loop of its own.
+            await asyncio.to_thread(runpy.run_path, os.fspath(EXAMPLES / "stream.py"), None, "__main__")
+
+    asyncio.run(serve_and_run())
+    assert capsys.readouterr().out.splitlines() == [
+        "image_generation.partial_image step-0.png",
+        "image_generation.partial_image step-1.png",
+        "image_generation.completed lighthouse.png",
+    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lighthouse.png", "step-0.png", "step-1.png"]
 
 
 @pytest.mark.parametrize("serve", [aiohttp_application, fastapi_application], ids=["aiohttp", "fastapi"])
@@ -163,7 +213,38 @@ class TestWebApplication:
     ids=["aiohttp", "fastapi"],
 )
 class TestRelay:
-    """What both relays have to do beyond passing a stream on."""
+    """What both relays do alike."""
+
+    async def test_passes_partial_and_final_images_on(self, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As events of its own."""
+        async with pointed_at(monkeypatch), serve() as url, aiohttp.ClientSession() as session:
+            async with session.get(f"{url}/images", params={"prompt": "A lighthouse"}) as answer:
+                assert answer.content_type == "text/event-stream"
+                events = [event async for event in read_events(lines_of(answer))]
+        assert [name for name, _ in events] == ["partial_image"] * 3 + ["completed"]
+        for _, data in events:
+            assert data["media_type"] == "image/png"
+            assert base64.b64decode(data["base64"]).startswith(b"\x89PNG")
+
+    async def test_a_visitor_who_leaves_cuts_the_request(self, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The first picture is there, the server goes on, the visitor goes away."""
+        async with pointed_at(monkeypatch, "stream_hang") as server, serve() as url:
+            async with aiohttp.ClientSession() as session:
+                async with session.get(f"{url}/images", params={"prompt": "A lighthouse"}) as answer:
+                    name, _ = await anext(read_events(lines_of(answer)))
+                    assert (name, server.in_flight) == ("partial_image", 1)
+            async with asyncio.timeout(5):
+                while server.in_flight:
+                    await asyncio.sleep(0.001)
+
+    async def test_an_error_is_an_event(self, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+        """At once or after a picture."""
+        for fault, count in (("moderation_blocked", 0), ("stream_late_error_event", 1)):
+            async with pointed_at(monkeypatch, fault), serve() as url, aiohttp.ClientSession() as session:
+                async with session.get(f"{url}/images", params={"prompt": "A lighthouse"}) as answer:
+                    events = [event async for event in read_events(lines_of(answer))]
+            assert [name for name, _ in events] == ["partial_image"] * count + ["error"]
+            assert events[-1][1]["message"]
 
     @pytest.mark.parametrize(
         ("fault", "expected"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import datetime as dt
 import gc
 import hashlib
@@ -13,9 +12,7 @@ import logging
 import pickle
 import sys
 import warnings
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -40,6 +37,7 @@ from aiai_async import (
     Timeout,
 )
 from tests.scripted import (
+    KEY,
     OK,
     PNG,
     Answer,
@@ -50,9 +48,9 @@ from tests.scripted import (
     hang_up,
     http_answer,
     never_answer,
+    serving,
 )
 
-KEY = "sk-test-0123456789"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 LARGE = b"\x89PNG\r\n\x1a\n" + hashlib.shake_128(b"a large image").digest(3_000_001)
 
@@ -93,16 +91,6 @@ def then_silence(*pieces: bytes) -> Answer:
         await asyncio.Event().wait()
 
     return script
-
-
-@contextlib.asynccontextmanager
-async def serving(*answers: Answer, **options: Any) -> AsyncIterator[tuple[ScriptedServer, AsyncImagesClient]]:
-    options = {"retry": RetryPolicy(base_delay=0), **options}
-    async with (
-        ScriptedServer(*answers) as server,
-        AsyncImagesClient(KEY, base_url=server.base_url, **options) as client,
-    ):
-        yield server, client
 
 
 class TestAWholeStream:
