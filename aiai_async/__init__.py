@@ -2,13 +2,14 @@
 
 Layers; an import only points down, and the checks see to it:
 
-    edges      cli  server                                          what people and other systems touch
-    client     _client  _call  _stream  _attempts  _transport       the only layer that awaits
-    core       wire  policy, over  _schemas  _models  _facts  _errors    pure: bytes and numbers in, values out
+    edges      cli  server                                               what people and other systems touch
+    client     _client  _call  _stream  _batch  _attempts  _transport    the only layer that awaits
+    core       wire  policy, over  _schemas  _models  _facts  _errors         pure: bytes and numbers in, values out
 
 Importing this loads neither aiohttp nor cattrs: they come with the first request.
 """
 
+from aiai_async._batch import BatchResult
 from aiai_async._client import AsyncImagesClient
 from aiai_async._errors import (
     AIAIError,
@@ -54,6 +55,7 @@ __all__ = [
     "AsyncImagesClient",
     "AuthenticationError",
     "BadRequestError",
+    "BatchResult",
     "ConfigurationError",
     "ConflictError",
     "DownloadError",

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import anyio
 import attrs
 
-from aiai_async._errors import APIConnectionError, APIError, APITimeoutError, clean
+from aiai_async._errors import APIConnectionError, APIError, APITimeoutError, QuotaExceededError, clean
 from aiai_async._exchange import TransportRequest, TransportResponse
 from aiai_async._facts import Headers
 from aiai_async._log import LOGGER
@@ -76,9 +76,18 @@ class Attempts:
 
         Raises:
             ConfigurationError: the client was closed.
+            QuotaExceededError: the call is one of a batch that found the account empty meanwhile.
         """
         asked_at = anyio.current_time()
         permit = await self._shared.acquire()
+        try:
+            if self._options.gate is not None:
+                self._options.gate.check()
+        except QuotaExceededError as error:
+            permit.release()
+            error.attempts = self.count
+            error.may_have_been_billed = self._may_have_been_billed
+            raise
         self._attempt_at = anyio.current_time()
         self._deadlines.postpone(self._attempt_at - asked_at)
         self._deadlines.pause()

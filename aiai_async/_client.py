@@ -29,6 +29,7 @@ from aiai_async._arguments import (
     read_timeout,
 )
 from aiai_async._attempts import Attempts
+from aiai_async._batch import Batch, BatchResult
 from aiai_async._call import Call
 from aiai_async._downloads import Downloader
 from aiai_async._errors import ConfigurationError
@@ -45,8 +46,9 @@ from aiai_async._schemas import (
     Style,
 )
 from aiai_async._secret import SecretText
-from aiai_async._shared import Options, Shared
+from aiai_async._shared import Gate, Options, Shared
 from aiai_async._sinks import SinkFactory
+from aiai_async._sources import Requests
 from aiai_async._stream import ImageStream
 from aiai_async._transport import AiohttpTransport, Transport
 from aiai_async.policy.deadlines import Timeout
@@ -382,6 +384,65 @@ class AsyncImagesClient:
                 sink=sink,
             )
         )
+
+    def batch(self, requests: Requests, *, concurrency: int | None = None) -> Batch:
+        """Make many requests: an async context manager that gives an async iterator of `BatchResult`, as they finish.
+
+        What goes wrong with a request is its result's `error` and concerns no other. Only a QuotaExceededError does:
+        after it nothing more is sent, what is under way is awaited, and every further request gets a copy of it. What
+        the source itself raises is raised once the requests before it have their results. Leaving the block cancels
+        what runs, whether or not it is billed, and closes the source where it is a generator.
+
+        Args:
+            requests: prompts or ImageRequests, from any iterable or async iterable. They are read only as fast as
+                results are taken, at most `concurrency` and 64 more ahead, so that a million take constant memory.
+                What is neither a list, a tuple nor a range is read in a thread and may block.
+            concurrency: requests under way at once; None: as many as `max_connections` lets go. What was made and not
+                taken is in memory, at most `concurrency` and 64 results.
+
+        Raises:
+            InvalidRequestError: an argument can't be used; a single request belongs into a list.
+            ConfigurationError: on entering: the client was closed, or this batch was entered before.
+
+        Example:
+            prompts = Path("prompts.txt").read_text().splitlines()
+            async with client.batch(prompts, concurrency=20) as results:
+                async for result in results:
+                    if result.response is not None:
+                        await result.response.image.save(f"images/{result.index}")
+                    else:
+                        print(result.request.prompt, result.error)
+        """
+        gate = Gate()
+        view = self.with_options()
+        view._options = attrs.evolve(self._options, gate=gate)
+        return Batch(
+            requests,
+            generate=view.generate,
+            gate=gate,
+            concurrency=concurrency,
+            max_connections=self._shared.max_connections,
+            check_open=self._shared.check_open,
+        )
+
+    async def generate_many(self, requests: Requests, *, concurrency: int | None = None) -> list[BatchResult]:
+        """Make many requests and give one result for each, in the order of the input; see `batch` for the arguments.
+
+        All images are in memory in the end: for more than a few hundred use `batch`. The requests are read to their
+        end before the first is sent, so that nothing is lost with a source that fails.
+
+        Raises:
+            InvalidRequestError: an argument can't be used.
+            Exception: what the source raised; nothing was sent.
+
+        Example:
+            for result in await client.generate_many(["A lighthouse at dusk", "Fog over a harbour"]):
+                print(result.request.prompt, result.response or result.error)
+        """
+        batch = self.batch(requests, concurrency=concurrency)
+        await batch.read_all()
+        async with batch as results:
+            return sorted([result async for result in results], key=lambda result: result.index)
 
     @property
     def images(self) -> _Images:

@@ -31,7 +31,7 @@ class PerLoop(Generic[T]):
         Raises:
             ConfigurationError: the running event loop is trio's.
         """
-        loop = _running_loop()
+        loop = running_loop()
         if loop not in self._values:
             self._values[loop] = self._make()
         return self._values[loop]
@@ -43,7 +43,12 @@ class PerLoop(Generic[T]):
         return values
 
 
-def _running_loop() -> asyncio.AbstractEventLoop:
+def running_loop() -> asyncio.AbstractEventLoop:
+    """Give the running event loop.
+
+    Raises:
+        ConfigurationError: it is trio's.
+    """
     try:
         return asyncio.get_running_loop()
     except RuntimeError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import ssl as ssl_module
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,7 +11,7 @@ from typing import Final
 import anyio
 import attrs
 
-from aiai_async._errors import ConfigurationError
+from aiai_async._errors import ConfigurationError, QuotaExceededError
 from aiai_async._exchange import Transport
 from aiai_async._loops import PerLoop
 from aiai_async._secret import Redactor, Secret, find_password, is_sensitive_header
@@ -20,6 +21,35 @@ from aiai_async.wire.endpoint import Endpoint
 
 KeySource = Secret | Callable[[], Awaitable[str]]
 """The key itself, or an async callable that is asked once per attempt."""
+
+
+class Gate:
+    """Lets the attempts of a batch go until the account is found empty: what can't be paid is asked for no more."""
+
+    __slots__ = ("_error",)
+
+    def __init__(self) -> None:
+        self._error: QuotaExceededError | None = None
+
+    def shut(self, error: QuotaExceededError) -> None:
+        """Let nothing more go, for this reason."""
+        if self._error is None:
+            # A copy holds no traceback, and so none of the request's memory.
+            self._error = copy.copy(error)
+
+    def check(self) -> None:
+        """Let an attempt go.
+
+        Raises:
+            QuotaExceededError: the gate is shut; a new exception each time, which says that nothing was sent.
+        """
+        if self._error is not None:
+            error = copy.copy(self._error)
+            error.attempts = 0
+            error.may_have_been_billed = False
+            answered = "so was another request of the batch answered, and nothing more is sent"
+            error.hint = "; ".join(filter(None, (answered, error.hint)))
+            raise error
 
 
 @attrs.frozen(kw_only=True)
@@ -38,6 +68,8 @@ class Options:
     validate: bool
     allow_private_downloads: bool
     max_answer_bytes: int
+    gate: Gate | None = None
+    """Asked before each attempt."""
 
     async def read_key(self) -> Secret:
         """Give the key for one attempt.
@@ -88,10 +120,11 @@ class Shared:
         max_connections: requests under way at once on each event loop; 0: no cap.
     """
 
-    __slots__ = ("_places", "is_closed", "transport")
+    __slots__ = ("_places", "is_closed", "max_connections", "transport")
 
     def __init__(self, transport: Transport, *, max_connections: int) -> None:
         self.transport: Final = transport
+        self.max_connections: Final = max_connections
         self.is_closed = False
         self._places: Final = PerLoop(
             lambda: anyio.Semaphore(max_connections, fast_acquire=True) if max_connections else None

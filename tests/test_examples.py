@@ -154,6 +154,26 @@ def test_a_stream_in_ten_lines(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lighthouse.png", "step-0.png", "step-1.png"]
 
 
+def test_a_file_of_prompts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As a user runs it, but for the process; a line that fails is told with its number, and the others are made."""
+
+    async def serve_and_run() -> None:
+        async with pointed_at(monkeypatch):
+            monkeypatch.chdir(tmp_path)
+            Path("prompts.txt").write_text("A lighthouse\n\nFog\n")
+            monkeypatch.setattr("sys.argv", ["batch.py", "prompts.txt"])
+            with pytest.raises(SystemExit) as caught:
+                # It starts a loop of its own.
+                await asyncio.to_thread(runpy.run_path, os.fspath(EXAMPLES / "batch.py"), None, "__main__")
+            assert caught.value.code == 1
+
+    asyncio.run(serve_and_run())
+    printed = capsys.readouterr()
+    assert sorted(printed.out.splitlines()) == ["000000.png", "000002.png"]
+    assert printed.err.startswith("line 2: prompt: ''")
+    assert {path.name for path in tmp_path.glob("*.png")} == {"000000.png", "000002.png"}
+
+
 @pytest.mark.parametrize("serve", [aiohttp_application, fastapi_application], ids=["aiohttp", "fastapi"])
 class TestWebApplication:
     """What both web applications do alike."""

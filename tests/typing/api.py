@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import assert_type
 
@@ -11,6 +12,7 @@ from aiai_async import (
     APIError,
     APITimeoutError,
     AsyncImagesClient,
+    BatchResult,
     FileSink,
     Image,
     ImageCompletedEvent,
@@ -82,6 +84,21 @@ async def use(client: AsyncImagesClient) -> None:
     await client.with_options(timeout=5, default_headers={"x-team": "a"}).generate("A lighthouse")
     client.with_options(timeot=5)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
     await client.generate("A", background="pink")  # type: ignore[call-overload] # pyright: ignore[reportArgumentType]
+
+
+async def make_many(client: AsyncImagesClient, prompts: AsyncIterator[str]) -> None:
+    async with client.batch(["A", ImageRequest(prompt="B")], concurrency=20) as results:
+        async for result in results:
+            assert_type(result, BatchResult)
+            assert_type(result.index, int)
+            assert_type(result.request, ImageRequest)
+            assert_type(result.response, ImagesResponse | None)
+            assert_type(result.error, Exception | None)
+    client.batch(["A"])
+    client.batch(f"{number}" for number in range(9))
+    client.with_options(timeout=5).batch(prompts)
+    client.batch([5])  # type: ignore[list-item] # pyright: ignore[reportArgumentType]
+    assert_type(await client.generate_many(prompts, concurrency=5), list[BatchResult])
 
 
 async def watch(client: AsyncImagesClient, is_stream: bool) -> None:
