@@ -14,12 +14,12 @@ PIP_INSTALL := -m pip install -qq --disable-pip-version-check
 CORE := aiai_async/wire/*,aiai_async/policy/*,aiai_async/_schemas.py,aiai_async/_models.py,aiai_async/_facts.py,aiai_async/_errors.py,aiai_async/_secret.py
 
 # What is type-checked, as far as it is there.
-TYPED := $(wildcard aiai_async tools examples tests/typing)
+TYPED := $(wildcard aiai_async tools examples tests/typing benchmarks)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint format unit build wheels lowest clean
+.PHONY: help demo test lint format unit build wheels lowest ratelimit clean
 
 ## help: this list
 help:
@@ -83,6 +83,11 @@ wheels: build
 lowest: .venv-lowest/dev.stamp
 	@echo "--- lowest: pytest with the oldest dependencies allowed"
 	@.venv-lowest/bin/python -m pytest -q -n $(WORKERS)
+
+## ratelimit: measure the scheduler against simulated servers, and what others do beside it; some minutes
+ratelimit: .venv/dev.stamp
+	@$(BIN)/python $(PIP_INSTALL) --requirement benchmarks/requirements.txt
+	@$(BIN)/python benchmarks/ratelimit.py --markdown docs/rate-limits.md --plots docs
 
 ## clean: remove all that was made, the environments too
 clean:

@@ -7,8 +7,10 @@ import base64
 import contextlib
 import socket
 import ssl as ssl_module
+import time
 import urllib.request
 from collections.abc import AsyncGenerator, Callable, Sequence
+from types import SimpleNamespace
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -29,6 +31,9 @@ _IDLE_SECONDS: Final = 15.0
 _CLOSE_SECONDS: Final = 5.0
 # Image calls are silent for minutes, and middle boxes forget silent connections, some after a minute.
 _KEEP_ALIVE_SECONDS: Final = 45
+# Twice that and one read of the socket, 256 KiB, wait in memory while a sink waits for its disk. aiohttp 3.14 made it
+# four times as much, which is more than 1 MiB for each request with what was decoded of it.
+_BUFFERED_BYTES: Final = 1 << 16
 _NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
 
 
@@ -72,6 +77,7 @@ class Pool:
                 proxy_headers=credentials if origin.scheme == "https" else None,
                 ssl=True if request.ssl is None else request.ssl,
                 timeout=_timeout(request.connect_timeout),
+                trace_request_ctx=request,
             )
         except (aiohttp.ClientError, OSError, UnicodeError) as error:
             if session.closed and (body is None or not body.was_written):
@@ -110,8 +116,9 @@ class Pool:
                 connector=self._make_connector(rule),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=_NO_TIMEOUT,
-                trace_configs=self._trace_configs,
+                trace_configs=[*self._trace_configs, _trace_connects()],
                 trust_env=False,
+                read_bufsize=_BUFFERED_BYTES,
             )
             if self._closer is None:
                 # A loop that ends closes its asynchronous generators: so it closes this pool too, without a warning.
@@ -177,6 +184,28 @@ class _Body(aiohttp.payload.BytesPayload):
         await super().write_with_length(writer, content_length)
         self.was_written = True
         self._on_sent()
+
+
+def _trace_connects() -> aiohttp.TraceConfig:
+    """Make what tells each request how long its TCP connect took, where it made one."""
+
+    async def begin(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
+        context.began_at = time.perf_counter()
+
+    async def end(
+        _: aiohttp.ClientSession, context: SimpleNamespace, __: aiohttp.TraceConnectionCreateEndParams
+    ) -> None:
+        request: TransportRequest = context.trace_request_ctx
+        took = time.perf_counter() - context.began_at
+        # TLS takes one more round trip.
+        request.on_connected(took / 2 if request.url.startswith("https:") else took)
+
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_create_start.append(begin)
+    # Looking the host up is no round trip to it.
+    trace.on_dns_resolvehost_end.append(begin)
+    trace.on_connection_create_end.append(end)
+    return trace
 
 
 class _GuardedResolver(aiohttp.abc.AbstractResolver):

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypedDict, TypeVar
 
 from aiai_async._errors import ConfigurationError, InvalidRequestError
+from aiai_async._facts import RateLimits
 from aiai_async._models import refuse
 from aiai_async._secret import SecretText, is_sensitive_header
 from aiai_async._shared import KeySource, check_key
@@ -99,6 +100,26 @@ def read_retry(retry: RetryPolicy | int) -> RetryPolicy:
         return RetryPolicy(max_retries=retry)
     except (ValueError, TypeError) as error:
         raise ConfigurationError(f"retry is {retry!r}; give a RetryPolicy or a number of retries") from error
+
+
+def read_limits(limits: object) -> RateLimits | dict[str, RateLimits] | None:
+    """Read `limits`: of every model, or by model."""
+    if limits is None or isinstance(limits, RateLimits):
+        return limits
+    if isinstance(limits, Mapping):
+        copied = dict(limits)
+        if all(isinstance(name, str) and isinstance(each, RateLimits) for name, each in copied.items()):
+            return copied
+    raise ConfigurationError(
+        f"limits is {limits!r}; give RateLimits(...), a mapping of models to RateLimits, or None to learn them"
+    )
+
+
+def read_max_connections(count: int) -> int:
+    """Read `max_connections`."""
+    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+        raise ConfigurationError(f"max_connections is {count!r}; give a number, 0 for no cap")
+    return count
 
 
 def read_max_answer_bytes(count: int) -> int:

@@ -19,15 +19,18 @@ import attrs
 
 from aiai_async._errors import APIConnectionError, APIError, APITimeoutError, QuotaExceededError, clean
 from aiai_async._exchange import TransportRequest, TransportResponse
-from aiai_async._facts import Headers
+from aiai_async._facts import Headers, Usage
 from aiai_async._log import LOGGER
+from aiai_async._scheduler import Asker, Permit, explain_block
 from aiai_async._schemas import HTTPInfo
 from aiai_async._secret import Redactor, Secret, SecretText
-from aiai_async._shared import Options, Permit, Shared
+from aiai_async._shared import CALL_WATCH, Options, Shared
 from aiai_async.policy.deadlines import Deadlines
-from aiai_async.policy.retry import decide
+from aiai_async.policy.lockout import Cause
+from aiai_async.policy.retry import decide, pauses_queue
 from aiai_async.wire import problems
 from aiai_async.wire.endpoint import MAX_REDIRECTS
+from aiai_async.wire.limits import parse_limits, speaks_of_concurrency
 from aiai_async.wire.problems import AnswerHead, Problem
 
 
@@ -48,18 +51,30 @@ class Attempts:
         options: how calls are made, with this call's own timeout.
         body: the request, encoded.
         headers: header fields by lower-case name, all but the key.
+        asker: who asks for permits.
     """
 
-    def __init__(self, *, shared: Shared, options: Options, body: bytes, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self, *, shared: Shared, options: Options, body: bytes, headers: Mapping[str, str], asker: Asker
+    ) -> None:
         self._shared: Final = shared
+        self._asker: Final = asker
         self._options: Final = options
         self._body: Final = body
         self._headers: Final = headers
         self._started_at = anyio.current_time()
         self._deadlines: Final = Deadlines(options.timeout, started_at=self._started_at)
         self._scope: anyio.CancelScope | None = None
+        self._permit: Permit | None = None
+        self._waited = 0.0
+        """Seconds spent waiting for permits."""
+        self._watch: Final = CALL_WATCH.get()
         self.count = 0
         """Attempts begun so far."""
+        self._blocked_for = 0.0
+        """Seconds for which nothing was let through when the last one was refused."""
+        self._refusals = 0
+        """Those of them that a rate limit refused."""
         self._may_have_been_billed = False
         """Whether an attempt before this one may have been."""
         self._attempt_at = 0.0
@@ -72,23 +87,43 @@ class Attempts:
         """When it was written; None where it wasn't, as far as is known."""
 
     async def wait_for_permit(self) -> Permit:
-        """Begin the next attempt: wait for a place, which is not part of the call's time.
+        """Begin the next attempt: wait to be let go, which is not part of the call's time.
 
         Raises:
+            APITimeoutError: `Timeout.queue` passed.
+            APIError: the queue fails who waits; see `Scheduler.acquire`.
             ConfigurationError: the client was closed.
             QuotaExceededError: the call is one of a batch that found the account empty meanwhile.
         """
         asked_at = anyio.current_time()
-        permit = await self._shared.acquire()
+        order = None if self._permit is None else self._permit.order
+        bound = self._options.timeout.queue
+        try:
+            self._shared.check_open()
+            permit = await self._shared.scheduler.acquire(
+                self._asker, timeout=None if bound is None else max(0.0, bound - self._waited), order=order
+            )
+        except APIError as error:
+            self._complete(error)
+            if isinstance(error, APITimeoutError):
+                error.seconds = bound
+            raise
+        self._permit = permit
         try:
             if self._options.gate is not None:
                 self._options.gate.check()
         except QuotaExceededError as error:
             permit.release()
-            error.attempts = self.count
-            error.may_have_been_billed = self._may_have_been_billed
+            self._complete(error)
             raise
+        if self._watch is not None:
+            try:
+                self._watch.begin()
+            except BaseException:
+                permit.release()
+                raise
         self._attempt_at = anyio.current_time()
+        self._waited += self._attempt_at - asked_at
         self._deadlines.postpone(self._attempt_at - asked_at)
         self._deadlines.pause()
         self._suspended_at = self._began_at = self._attempt_at
@@ -118,8 +153,10 @@ class Attempts:
                 response = await self._send(url, key)
             except APIConnectionError as error:
                 return Problem(error=error)
+            assert self._permit is not None
             head = AnswerHead(status=response.status, headers=response.headers, url=url)
             if 200 <= head.status < 300:
+                self._permit.accept(parse_limits(head.headers, now=time.time()))
                 return Opened(head, response, redactor)
             try:
                 body = await read_bounded(response, problems.MAX_ERROR_BYTES)
@@ -136,6 +173,7 @@ class Attempts:
             problem = problems.read_problem(head, body, redactor=redactor, now=time.time())
             other = endpoint.without_slash(url, status=head.status, code=problem.error.code)
             if other is None:
+                self._report(self._permit, head, problem)
                 return problem
             url = other
 
@@ -151,6 +189,11 @@ class Attempts:
             attempts=self.count,
             elapsed=anyio.current_time() - self._started_at,
         )
+
+    def measure(self, usage: Usage | None) -> None:
+        """Note what the answer was billed for."""
+        if self._permit is not None and usage is not None and usage.total_tokens is not None:
+            self._permit.measure(usage.total_tokens)
 
     def abandon(self, error: BaseException | None) -> None:
         """Note that the caller left the attempt, or that code of the caller's raised; None: it was closed."""
@@ -171,7 +214,7 @@ class Attempts:
             status=problem.status,
             retry_after=problem.retry_after,
             since_sent=now - (self._began_at if self._sent_at is None else self._sent_at),
-            attempts=self.count,
+            attempts=self.count - self._refusals,
             time_left=self._deadlines.time_left(now),
             policy=self._options.retry,
             random=random.random,
@@ -181,12 +224,40 @@ class Attempts:
         self._may_have_been_billed |= decision.may_have_been_billed or (is_closed and self._sent_at is not None)
         error.attempts = self.count
         error.may_have_been_billed = self._may_have_been_billed
+        patience = self._options.retry.max_retry_after
+        if decision.delay == 0.0 and patience is not None and self._blocked_for > patience:
+            error.hint = "; ".join(filter(None, (error.hint, explain_block(patience))))
+            raise error
         if decision.delay is None or is_closed:
             reason = "the client was closed meanwhile" if is_closed else decision.reason
             error.hint = "; ".join(filter(None, (reason, error.hint))) or None
             raise error
-        LOGGER.debug("trying again in %.3f s after: %s", decision.delay, error)
+        again = "trying again in %.3f s after: %s" if decision.delay else "waiting in the queue again (%.0f) after: %s"
+        LOGGER.debug(again, decision.delay, error)
+        if self._watch is not None:
+            self._watch.pause()
         return decision.delay
+
+    def _report(self, permit: Permit, head: AnswerHead, problem: Problem) -> None:
+        """Tell the queue what an answer that is no 2xx says of limits."""
+        error, retry_after = problem.error, problem.retry_after
+        facts = parse_limits(head.headers, error.message, now=time.time())
+        if isinstance(error, QuotaExceededError):
+            permit.note_quota(error)
+        elif pauses_queue(error, status=problem.status, retry_after=retry_after):
+            self._refusals += 1
+            is_about_concurrency = speaks_of_concurrency(error.type, error.code, error.message)
+            cause: Cause = "concurrency" if is_about_concurrency else "rate"
+            self._blocked_for = permit.refuse(error, "overload" if head.status != 429 else cause, facts, retry_after)
+        elif head.status in (503, 529):
+            permit.note_overload()
+        else:
+            permit.accept(facts)
+
+    def _complete(self, error: APIError) -> None:
+        """Say in an error that came instead of a permit what was done before."""
+        error.attempts = self.count
+        error.may_have_been_billed = self._may_have_been_billed
 
     def fail_finally(self, error: APIError) -> None:
         """Note that the attempt failed after images were handed out, so that there is no other."""
@@ -244,14 +315,24 @@ class Attempts:
                 proxy=self._options.proxy,
                 ssl=self._options.ssl,
                 on_sent=self._note_sent,
+                on_connected=self._note_connected,
             )
         )
         if self._sent_at is None:
-            self._note_sent()
+            # The transport didn't tell, but it was.
+            self._sent_at = anyio.current_time()
+            self._deadlines.sent(self._sent_at)
+            self._move_deadline()
         return response
+
+    def _note_connected(self, seconds: float) -> None:
+        if self._permit is not None:
+            self._permit.note_connect(seconds)
 
     def _note_sent(self) -> None:
         self._sent_at = anyio.current_time()
+        if self._permit is not None:
+            self._permit.note_sent()
         self._deadlines.sent(self._sent_at)
         self._move_deadline()
 

@@ -61,8 +61,10 @@ class Call:
             finally:
                 permit.release()
             if isinstance(outcome, ImagesResponse):
+                self._attempts.measure(outcome.usage)
                 return outcome
-            await anyio.sleep(self._attempts.fail(outcome))
+            if delay := self._attempts.fail(outcome):
+                await anyio.sleep(delay)
 
     async def _attempt(self) -> ImagesResponse | Problem:
         outcome: ImagesResponse | Problem | None = None

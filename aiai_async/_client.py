@@ -22,7 +22,9 @@ from aiai_async._arguments import (
     read_call_timeout,
     read_changes,
     read_default_headers,
+    read_limits,
     read_max_answer_bytes,
+    read_max_connections,
     read_model,
     read_proxy,
     read_retry,
@@ -32,10 +34,12 @@ from aiai_async._attempts import Attempts
 from aiai_async._batch import Batch, BatchResult
 from aiai_async._call import Call
 from aiai_async._downloads import Downloader
-from aiai_async._errors import ConfigurationError
-from aiai_async._models import check, refuse
+from aiai_async._facts import Limits, RateLimits
+from aiai_async._models import check, estimate_tokens, refuse
+from aiai_async._scheduler import Asker, Scheduler
 from aiai_async._schemas import (
     Background,
+    Image,
     ImageRequest,
     ImagesResponse,
     Moderation,
@@ -51,6 +55,7 @@ from aiai_async._sinks import SinkFactory
 from aiai_async._sources import Requests
 from aiai_async._stream import ImageStream
 from aiai_async._transport import AiohttpTransport, Transport
+from aiai_async.policy.ceilings import Cost
 from aiai_async.policy.deadlines import Timeout
 from aiai_async.policy.retry import RetryPolicy
 from aiai_async.wire.codec import encode_request
@@ -70,7 +75,9 @@ class AsyncImagesClient:
         base_url: where the API is, usually ending in `/v1`; None: `AIAI_BASE_URL`, else `https://api.aiai.com/v1`.
         timeout: bounds of a call; a number is `Timeout.total`, in seconds.
         retry: what is tried again; a number is `RetryPolicy.max_retries`.
-        max_connections: requests under way at once on each event loop; more wait, without a bound. 0: no cap.
+        limits: rate limits that are known: of every model, or by model. They are ceilings over any minute. None: they
+            are learned from the server's answers and refusals, which is done besides in any case.
+        max_connections: requests under way at once on each event loop; more wait in the queue. 0: no cap.
         default_headers: sent with each request.
         proxy: URL of an HTTP proxy, perhaps with user and password; None: as the environment says.
         ssl: how to check the server's certificate: a context, or False for not at all.
@@ -95,6 +102,7 @@ class AsyncImagesClient:
         base_url: str | None = None,
         timeout: Timeout | float = Timeout(),  # it is frozen
         retry: RetryPolicy | int = RetryPolicy(),  # it is frozen
+        limits: RateLimits | Mapping[str, RateLimits] | None = None,
         max_connections: int = 1000,
         default_headers: Mapping[str, str] | None = None,
         proxy: str | None = None,
@@ -110,8 +118,6 @@ class AsyncImagesClient:
         default_headers = hide_values(default_headers)
         if base_url is None:
             base_url = SecretText(os.environ.get("AIAI_BASE_URL") or DEFAULT_BASE_URL)
-        if isinstance(max_connections, bool) or not isinstance(max_connections, int) or max_connections < 0:
-            raise ConfigurationError(f"max_connections is {max_connections!r}; give a number, 0 for no cap")
         self._options = Options(
             key=find_key(api_key),
             endpoint=Endpoint(base_url),
@@ -125,7 +131,8 @@ class AsyncImagesClient:
             allow_private_downloads=allow_private_downloads,
             max_answer_bytes=read_max_answer_bytes(max_answer_bytes),
         )
-        self._shared = Shared(transport or AiohttpTransport(), max_connections=max_connections)
+        scheduler = Scheduler(limits=read_limits(limits), max_connections=read_max_connections(max_connections))
+        self._shared = Shared(transport or AiohttpTransport(), scheduler)
         self._is_view = False
 
     def __repr__(self) -> str:
@@ -173,6 +180,7 @@ class AsyncImagesClient:
         extra_body: Mapping[str, object] | None = None,
         extra_headers: Mapping[str, str] | None = None,
         timeout: Timeout | float | None = None,
+        priority: int = 0,
         idempotency_key: str | None = None,
         sink: SinkFactory | None = None,
     ) -> ImagesResponse: ...
@@ -198,6 +206,7 @@ class AsyncImagesClient:
         extra_body: Mapping[str, object] | None = None,
         extra_headers: Mapping[str, str] | None = None,
         timeout: Timeout | float | None = None,
+        priority: int = 0,
         idempotency_key: str | None = None,
         sink: SinkFactory | None = None,
     ) -> ImageStream: ...
@@ -223,6 +232,7 @@ class AsyncImagesClient:
         extra_body: Mapping[str, object] | None = None,
         extra_headers: Mapping[str, str] | None = None,
         timeout: Timeout | float | None = None,
+        priority: int = 0,
         idempotency_key: str | None = None,
         sink: SinkFactory | None = None,
     ) -> ImagesResponse | ImageStream: ...
@@ -247,6 +257,7 @@ class AsyncImagesClient:
         extra_body: Mapping[str, object] | None = None,
         extra_headers: Mapping[str, str] | None = None,
         timeout: Timeout | float | None = None,
+        priority: int = 0,
         idempotency_key: str | None = None,
         sink: SinkFactory | None = None,
     ) -> ImagesResponse | ImageStream:
@@ -262,6 +273,7 @@ class AsyncImagesClient:
             extra_body: further fields of the body, sent as they are.
             extra_headers: further header fields.
             timeout: bounds of this call; None: the client's.
+            priority: calls of a higher one go first where calls wait for a rate limit or a connection.
             idempotency_key: the call's `Idempotency-Key`, the same on each attempt; None: a new one.
             sink: asked for a sink for image i when its first byte is there; the bytes go there and not to
                 `Image.content`. Each attempt asks anew.
@@ -303,15 +315,25 @@ class AsyncImagesClient:
             check(read_model(fields), fields)
         if not isinstance(stream, bool):
             refuse("stream", stream, "give True or False", "generate")
+        if isinstance(priority, bool) or not isinstance(priority, int):
+            refuse("priority", priority, "give an integer", "generate")
         if sink is not None and not callable(sink):
             refuse("sink", sink, "give a function that gives the sink of image i", "generate")
         options = self._options if timeout is None else attrs.evolve(self._options, timeout=read_call_timeout(timeout))
         sent = merge_body(fields, extra_body)
         body = encode_request(sent)
         headers = merge_headers(self._options.default_headers, extra_headers, idempotency_key)
-        attempts = Attempts(shared=self._shared, options=options, body=body, headers=headers)
-        downloader = Downloader(self._shared, options)
         asked_for = sent.get("n", 1)
+        asker = Asker(
+            origin=options.endpoint.origin,
+            key=options.key,
+            model=read_model(sent),
+            cost=Cost(images=asked_for if isinstance(asked_for, int) else 1, tokens=estimate_tokens(sent)),
+            priority=priority,
+            patience=options.retry.max_retry_after,
+        )
+        attempts = Attempts(shared=self._shared, options=options, body=body, headers=headers, asker=asker)
+        downloader = Downloader(self._shared, options)
         if stream:
             return await ImageStream(
                 attempts,
@@ -347,6 +369,7 @@ class AsyncImagesClient:
         extra_body: Mapping[str, object] | None = None,
         extra_headers: Mapping[str, str] | None = None,
         timeout: Timeout | float | None = None,
+        priority: int = 0,
         idempotency_key: str | None = None,
         sink: SinkFactory | None = None,
     ) -> AbstractAsyncContextManager[ImageStream]:
@@ -380,6 +403,7 @@ class AsyncImagesClient:
                 extra_body=extra_body,
                 extra_headers=extra_headers,
                 timeout=timeout,
+                priority=priority,
                 idempotency_key=idempotency_key,
                 sink=sink,
             )
@@ -421,7 +445,7 @@ class AsyncImagesClient:
             generate=view.generate,
             gate=gate,
             concurrency=concurrency,
-            max_connections=self._shared.max_connections,
+            max_connections=self._shared.scheduler.max_connections,
             check_open=self._shared.check_open,
         )
 
@@ -445,6 +469,36 @@ class AsyncImagesClient:
             return sorted([result async for result in results], key=lambda result: result.index)
 
     @property
+    def limits(self) -> Limits:
+        """What is known now of each limit, declared, learned or discovered, and how many requests wait.
+
+        Example:
+            for limit in client.limits:
+                print(limit.name, limit.remaining, "of", limit.limit, "resets in", limit.resets_in)
+        """
+        return self._shared.scheduler.describe()
+
+    async def download(self, url: str, *, sink: SinkFactory | None = None) -> Image:
+        """Fetch an image behind a link, without the API key: for links that were kept, such as those of a job.
+
+        Args:
+            url: as `Image.url` gave it.
+            sink: asked for a sink, with 0, when the first byte is there, anew in each attempt; None: into memory.
+
+        Raises:
+            DownloadError: it can't be fetched; the image was made and paid for all the same.
+            Exception: whatever the sink raises.
+        """
+        downloader = Downloader(self._shared, self._options)
+        image = await downloader.fetch_image(url, sink) if sink else Image(content=await downloader.fetch(url))
+        return attrs.evolve(image, url=url)
+
+    @property
+    def retry(self) -> RetryPolicy:
+        """What this client, or this view of it, tries again."""
+        return self._options.retry
+
+    @property
     def images(self) -> _Images:
         """The client as code for the official SDK sees it: `await client.images.generate(prompt=..., model=...)`."""
         return _Images(self)
@@ -461,11 +515,13 @@ class AsyncImagesClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close all connections; requests under way fail. Calling it again does nothing, nor does it on a view."""
+        """Close all connections; requests under way and those that wait fail.
+
+        Calling it again does nothing, nor does it on a view.
+        """
         if self._is_view:
             return
-        self._shared.is_closed = True
-        await self._shared.transport.aclose()
+        await self._shared.aclose()
 
     close = aclose
 

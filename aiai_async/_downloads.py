@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import random
 import time
-from typing import Final, TypeVar
+from collections.abc import Callable
+from typing import Final, Protocol, TypeVar
 from urllib.parse import urljoin
 
 import anyio
@@ -17,13 +18,15 @@ from aiai_async._log import LOGGER
 from aiai_async._schemas import Image, ImageCompletedEvent, PartialImageEvent
 from aiai_async._secret import strip_query, strip_userinfo
 from aiai_async._shared import Options, Shared
+from aiai_async._sinks import SinkFactory, SinkReceiver
 from aiai_async.policy.deadlines import Deadlines
 from aiai_async.policy.retry import backoff
 from aiai_async.wire.endpoint import MAX_REDIRECTS, Origin
-from aiai_async.wire.images import MAX_IMAGE_BYTES
+from aiai_async.wire.images import MAX_IMAGE_BYTES, ImageEnd, ImageStart
 from aiai_async.wire.limits import parse_retry_after
 
 ImageEventT = TypeVar("ImageEventT", PartialImageEvent, ImageCompletedEvent, PartialImageEvent | ImageCompletedEvent)
+ResultT = TypeVar("ResultT", covariant=True)
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 # Fetching costs nothing and changes nothing, so more is tried again than for a request.
@@ -54,7 +57,7 @@ class Downloader:
         return event if event.image.url is None else attrs.evolve(event, image=self.attach(event.image))
 
     async def fetch(self, url: str) -> bytes:
-        """Fetch an image.
+        """Fetch an image into memory.
 
         Args:
             url: absolute, http or https.
@@ -62,6 +65,18 @@ class Downloader:
         Raises:
             DownloadError: it can't be fetched, or what lies there is no image.
         """
+        return await self._fetch(url, _Pieces)
+
+    async def fetch_image(self, url: str, sink: SinkFactory) -> Image:
+        """Fetch an image into a sink, in constant memory.
+
+        Raises:
+            DownloadError: as `fetch`.
+            Exception: whatever the sink raises.
+        """
+        return await self._fetch(url, lambda: _ToSink(sink))
+
+    async def _fetch(self, url: str, make_target: Callable[[], _Target[ResultT]]) -> ResultT:
         _check_url(url, url)
         policy, started_at = self._options.retry, anyio.current_time()
         deadlines = Deadlines(self._options.timeout, started_at=started_at)
@@ -71,9 +86,11 @@ class Downloader:
             # No permit is taken: who reads a link between two events of a stream would wait for the stream's own.
             if self._shared.is_closed:
                 raise _refuse(url, "the client was closed; read images before that")
-            outcome = await self._attempt(url, deadlines)
-            if isinstance(outcome, bytes):
-                return outcome
+            target = make_target()
+            failure = await self._attempt(url, deadlines, target)
+            if failure is None:
+                return target.result()
+            outcome = failure
             delay = max(
                 backoff(attempts, base_delay=policy.base_delay, max_delay=policy.max_delay, random=random.random),
                 outcome.retry_after,
@@ -84,21 +101,78 @@ class Downloader:
                 raise _refuse(url, f"{outcome.words} [attempt {attempts}]", outcome.status) from outcome.cause
             await anyio.sleep(delay)
 
-    async def _attempt(self, url: str, deadlines: Deadlines) -> bytes | _Failure:
+    async def _attempt(self, url: str, deadlines: Deadlines, target: _Target[object]) -> _Failure | None:
+        """Fetch once; None where the target has the image."""
         started_at = anyio.current_time()
-        outcome: bytes | _Failure | None = None
+        outcome: _Failure | None = None
+        result = "cancelled"
         # The first byte of a file that lies ready is waited for no longer than the next ones.
         deadlines.progress(started_at)
         try:
             with anyio.CancelScope(deadline=deadlines.at) as scope:
-                outcome = await _Fetch(self._shared, self._options, self._rule, deadlines, scope).run(url)
-            if outcome is None:
+                outcome = await _Fetch(self._shared, self._options, self._rule, deadlines, scope, target).run(url)
+            if scope.cancelled_caught:
                 outcome = _Failure(f"nothing more came within Timeout.{deadlines.phase}={deadlines.seconds:g} s")
+            result = "200" if outcome is None else outcome.words
             return outcome
         finally:
+            if result != "200":
+                await target.abort()
             if LOGGER.isEnabledFor(logging.INFO):
-                result = "200" if isinstance(outcome, bytes) else "cancelled" if outcome is None else outcome.words
                 LOGGER.info("GET %s %s in %.3f s", strip_query(url), result, anyio.current_time() - started_at)
+
+
+class _Target(Protocol[ResultT]):
+    """Where one attempt's bytes go."""
+
+    async def write(self, data: bytes) -> None: ...
+
+    async def finish(self) -> None: ...
+
+    async def abort(self) -> None: ...
+
+    def result(self) -> ResultT: ...
+
+
+class _Pieces:
+    """Keeps them in memory."""
+
+    def __init__(self) -> None:
+        self._pieces: Final[list[bytes]] = []
+
+    async def write(self, data: bytes) -> None:
+        self._pieces.append(data)
+
+    async def finish(self) -> None:
+        pass
+
+    async def abort(self) -> None:
+        self._pieces.clear()
+
+    def result(self) -> bytes:
+        return b"".join(self._pieces)
+
+
+class _ToSink:
+    """Passes them to a sink of the caller."""
+
+    def __init__(self, factory: SinkFactory) -> None:
+        self._receiver: Final = SinkReceiver(factory)
+        self._has_begun = False
+
+    async def write(self, data: bytes) -> None:
+        begin = () if self._has_begun else (ImageStart(0),)
+        self._has_begun = True
+        await self._receiver.take((*begin, data))
+
+    async def finish(self) -> None:
+        await self._receiver.take((ImageEnd(),))
+
+    async def abort(self) -> None:
+        await self._receiver.abort()
+
+    def result(self) -> Image:
+        return self._receiver.images[0]
 
 
 @attrs.frozen
@@ -122,14 +196,16 @@ class _Fetch:
         rule: AddressRule | None,
         deadlines: Deadlines,
         scope: anyio.CancelScope,
+        target: _Target[object],
     ) -> None:
+        self._target: Final = target
         self._shared: Final = shared
         self._options: Final = options
         self._rule: Final = rule
         self._deadlines: Final = deadlines
         self._scope: Final = scope
 
-    async def run(self, url: str) -> bytes | _Failure:
+    async def run(self, url: str) -> _Failure | None:
         first = url
         for _ in range(MAX_REDIRECTS + 1):
             try:
@@ -165,18 +241,17 @@ class _Fetch:
             )
         )
 
-    async def _read(self, response: TransportResponse) -> bytes | _Failure:
+    async def _read(self, response: TransportResponse) -> _Failure | None:
         status = response.status
         if status != 200:
             wait = parse_retry_after(response.headers, now=time.time()) or 0.0
             return _Failure(f"{status} was answered", status, status in _AGAIN, wait)
-        pieces: list[bytes] = []
         size_bytes = 0
         while piece := await response.read():
-            pieces.append(piece)
             size_bytes += len(piece)
             if size_bytes > MAX_IMAGE_BYTES:
                 return _Failure(f"the image has more than {MAX_IMAGE_BYTES:,} bytes", status, is_worth_another=False)
+            await self._target.write(piece)
             self._deadlines.progress(anyio.current_time())
             self._scope.deadline = self._deadlines.at
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -184,7 +259,8 @@ class _Fetch:
             return _Failure("an empty body was answered", status, is_worth_another=False)
         if kind.startswith("text/") or kind in ("application/json", "application/xml"):
             return _Failure(f"what lies there is {kind}, not an image", status, is_worth_another=False)
-        return b"".join(pieces)
+        await self._target.finish()
+        return None
 
 
 def _check_url(url: str, first: str) -> None:

@@ -27,6 +27,10 @@ def _do_nothing() -> None:
     pass
 
 
+def _ignore(_: float) -> None:
+    pass
+
+
 @attrs.frozen(kw_only=True)
 class TransportRequest:
     """One HTTP exchange to carry out."""
@@ -47,6 +51,9 @@ class TransportRequest:
     on_sent: Callable[[], None] = attrs.field(default=_do_nothing, repr=False)
     """To be called once, when the whole request was written: from then on it may be billed, and `first_byte` runs. A
     transport that can't tell calls it before it sends."""
+    on_connected: Callable[[float], None] = attrs.field(default=_ignore, repr=False)
+    """To be called where a connection was made, with the seconds that the TCP connect took: about one round trip, by
+    which the client tells how soon a refusal would have come. A transport that can't tell doesn't call it."""
 
 
 class TransportResponse(Protocol):

@@ -6,8 +6,10 @@ things without the client's wire code. Nothing here decides anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+import datetime as dt
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, Literal, overload
 
 import attrs
 
@@ -116,15 +118,22 @@ def _add(one: Any, other: Any) -> Any:
 
 
 def _positive(_: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
-    if value is not None and not (isinstance(value, (int, float)) and value > 0):
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if value is not None and not (is_number and 0 < value < math.inf):
         raise ValueError(f"{attribute.name}: {value!r} is not a number above 0; use None for no limit")
+
+
+def _positive_integer(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise ValueError(f"{attribute.name}: {value!r} is not a whole number above 0; use None for no limit")
 
 
 @attrs.frozen(kw_only=True)
 class RateLimits:
     """How much may be asked for; None is no limit of that kind.
 
-    On the local server each is a budget that holds a minute's worth.
+    On the local server each is a budget that holds a minute's worth. On a client it is a ceiling over any minute; how
+    much may go at once is learned, never assumed.
 
     Raises:
         ValueError: a limit is not above 0.
@@ -137,5 +146,144 @@ class RateLimits:
     requests_per_minute: float | None = attrs.field(default=None, validator=_positive)
     images_per_minute: float | None = attrs.field(default=None, validator=_positive)
     tokens_per_minute: float | None = attrs.field(default=None, validator=_positive)
-    concurrency: int | None = attrs.field(default=None, validator=_positive)
+    concurrency: int | None = attrs.field(default=None, validator=_positive_integer)
     """Requests under way at once."""
+
+
+@attrs.frozen(kw_only=True)
+class LimitFact:
+    """What one answer says of one limit; None is what it doesn't say."""
+
+    name: str
+    """As the server names it: "requests", "tokens", "images", or any other; "requests" where it names none."""
+    limit: float | None = None
+    """How much may be used in a window."""
+    remaining: float | None = None
+    """How much of it is left."""
+    resets_in: float | None = None
+    """Seconds until the limit is whole again (a window's end, or when a bucket is full)."""
+    window: float | None = None
+    """Length of the window in seconds."""
+    resolution: float = 0.0
+    """How coarse `resets_in` is, in seconds: 1.0 where whole seconds are given."""
+
+
+LimitSource = Literal["declared", "learned", "discovered"]
+"""Who says so: the caller, the server's answers, or its refusals."""
+
+
+@attrs.frozen(kw_only=True)
+class LimitStatus:
+    """What is known now of one limit, and how the queue fares that it holds back."""
+
+    name: str
+    """What it counts: "requests", "images", "tokens", "concurrency", or as the server names it."""
+    model: str | None
+    """The model whose requests it holds back; None: those that name none."""
+    source: LimitSource
+    limit: float
+    """How much may go in a window, or at once."""
+    remaining: float | None = None
+    """How much of it is left; None where that isn't known."""
+    window: float | None = None
+    """Length of the window in seconds; None: it is a cap on what is under way at once."""
+    resets_in: float | None = None
+    """Seconds until all of it is back; None where that isn't known."""
+    waiting: int = 0
+    """Requests that wait in the queue."""
+    in_flight: int = 0
+    """Requests of the queue under way."""
+    paused_until: dt.datetime | None = None
+    """When the next request tries, in UTC, where the queue pauses after a refusal."""
+    reason: str | None = None
+    """Why the queue pauses, in words."""
+
+
+@attrs.frozen(kw_only=True)
+class QueueStatus:
+    """One queue of a client: the requests of one model to one server with one key."""
+
+    server: str
+    """Such as `https://api.aiai.com`."""
+    model: str | None
+    waiting: int
+    in_flight: int
+    waiting_for: str | None
+    """What holds the first in the queue back, in words, such as "images per minute"; None: nothing waits."""
+    next_in: float | None
+    """Seconds until the first in the queue goes, as far as is known."""
+    paused_until: dt.datetime | None
+    reason: str | None
+    limits: tuple[LimitStatus, ...]
+
+
+def _to_tuple(queues: Iterable[QueueStatus]) -> tuple[QueueStatus, ...]:
+    return tuple(queues)
+
+
+@attrs.frozen(repr=False)
+class Limits(Sequence[LimitStatus]):
+    """What is known now of all limits that a client has met: a sequence of them, and how many requests wait.
+
+    It is a value: it doesn't change when what it tells of does.
+
+    Example:
+        >>> Limits(()).waiting
+        0
+    """
+
+    queues: tuple[QueueStatus, ...] = attrs.field(converter=_to_tuple)
+    """The queues, each with its limits."""
+
+    @overload
+    def __getitem__(self, index: int) -> LimitStatus: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[LimitStatus, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> LimitStatus | tuple[LimitStatus, ...]:
+        return self._all()[index]
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def __repr__(self) -> str:
+        return f"Limits({list(self._all())!r})"
+
+    def _all(self) -> tuple[LimitStatus, ...]:
+        return tuple(limit for queue in self.queues for limit in queue.limits)
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait, in all queues."""
+        return sum(queue.waiting for queue in self.queues)
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are under way, in all queues."""
+        return sum(queue.in_flight for queue in self.queues)
+
+    def describe_wait(self) -> str | None:
+        """Say what requests wait for, and how long; None where none do, or for less than a second.
+
+        Example:
+            `waiting 12 s for images per minute, 3 in flight`
+        """
+        queues = [queue for queue in self.queues if queue.waiting_for is not None]
+        # The queue that goes on last is what a program waits for.
+        queue = max(queues, key=lambda queue: math.inf if queue.next_in is None else queue.next_in, default=None)
+        if queue is None or (queue.next_in is not None and queue.next_in < 1.0):
+            return None
+        seconds = "" if queue.next_in is None else f" {queue.next_in:.0f} s"
+        return f"waiting{seconds} for {queue.waiting_for}, {self.in_flight:,} in flight"
+
+    @property
+    def paused_until(self) -> dt.datetime | None:
+        """When the last of the queues that pause goes on, in UTC; None: none pauses."""
+        return max((queue.paused_until for queue in self.queues if queue.paused_until is not None), default=None)
+
+    @property
+    def reason(self) -> str | None:
+        """Why that one pauses, in words."""
+        until = self.paused_until
+        return next((queue.reason for queue in self.queues if until is not None and queue.paused_until == until), None)

@@ -36,6 +36,10 @@ class PerLoop(Generic[T]):
             self._values[loop] = self._make()
         return self._values[loop]
 
+    def items(self) -> list[tuple[asyncio.AbstractEventLoop, T]]:
+        """Give every loop's value."""
+        return list(self._values.items())
+
     def take_all(self) -> list[tuple[asyncio.AbstractEventLoop, T]]:
         """Give every loop's value and forget them."""
         values = list(self._values.items())

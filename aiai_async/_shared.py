@@ -6,14 +6,14 @@ import copy
 import inspect
 import ssl as ssl_module
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from typing import Final
 
-import anyio
 import attrs
 
 from aiai_async._errors import ConfigurationError, QuotaExceededError
 from aiai_async._exchange import Transport
-from aiai_async._loops import PerLoop
+from aiai_async._scheduler import Scheduler
 from aiai_async._secret import Redactor, Secret, find_password, is_sensitive_header
 from aiai_async.policy.deadlines import Timeout
 from aiai_async.policy.retry import RetryPolicy
@@ -113,39 +113,19 @@ def check_key(key: object, source: str) -> Secret:
 
 
 class Shared:
-    """The transport and the places of all views of one client.
+    """The transport and the queues of all views of one client.
 
     Args:
         transport: carries the requests.
-        max_connections: requests under way at once on each event loop; 0: no cap.
+        scheduler: says when they may go.
     """
 
-    __slots__ = ("_places", "is_closed", "max_connections", "transport")
+    __slots__ = ("is_closed", "scheduler", "transport")
 
-    def __init__(self, transport: Transport, *, max_connections: int) -> None:
+    def __init__(self, transport: Transport, scheduler: Scheduler) -> None:
         self.transport: Final = transport
-        self.max_connections: Final = max_connections
+        self.scheduler: Final = scheduler
         self.is_closed = False
-        self._places: Final = PerLoop(
-            lambda: anyio.Semaphore(max_connections, fast_acquire=True) if max_connections else None
-        )
-
-    async def acquire(self) -> Permit:
-        """Wait for a place.
-
-        Raises:
-            ConfigurationError: the client was closed, before or meanwhile.
-        """
-        places = self._places.get()
-        if places is not None:
-            await places.acquire()
-        permit = Permit(places)
-        try:
-            self.check_open()
-        except ConfigurationError:
-            permit.release()
-            raise
-        return permit
 
     def check_open(self) -> None:
         """Refuse to work for a client that was closed.
@@ -156,17 +136,48 @@ class Shared:
         if self.is_closed:
             raise ConfigurationError("this client was closed; make a new one, or use it inside its `async with` block")
 
+    async def aclose(self) -> None:
+        """Wake who waits in a queue, and close all connections."""
+        self.is_closed = True
+        self.scheduler.close()
+        await self.transport.aclose()
 
-class Permit:
-    """One place, given back once however often `release` is called."""
 
-    __slots__ = ("_places",)
+class CallWatch:
+    """Tells whether a call is under way, or waits: to be let go, or to be tried again.
 
-    def __init__(self, places: anyio.Semaphore | None) -> None:
-        self._places = places
+    Whoever puts one into `CALL_WATCH` learns it of the calls made in its context. A job does, so that what only waits
+    is not sent after it was stopped.
 
-    def release(self) -> None:
-        """Give the place back."""
-        places, self._places = self._places, None
-        if places is not None:
-            places.release()
+    Args:
+        on_begin: is called when an attempt was let go; where it raises, nothing is sent, and the call ends in that.
+        on_pause: is called when an attempt failed and another one will follow.
+    """
+
+    __slots__ = ("_on_begin", "_on_pause", "is_under_way", "was_paused", "was_under_way")
+
+    def __init__(self, *, on_begin: Callable[[], None], on_pause: Callable[[], None]) -> None:
+        self._on_begin: Final = on_begin
+        self._on_pause: Final = on_pause
+        self.is_under_way = False
+        self.was_under_way = False
+        """Whether any attempt was let go so far."""
+        self.was_paused = False
+        """Whether an attempt failed and another one was to follow."""
+
+    def begin(self) -> None:
+        """Note that an attempt was let go.
+
+        Raises:
+            Exception: it is not to be sent.
+        """
+        self._on_begin()
+        self.is_under_way = self.was_under_way = True
+
+    def pause(self) -> None:
+        """Note that it failed and the call waits for the next one."""
+        self.is_under_way, self.was_paused = False, True
+        self._on_pause()
+
+
+CALL_WATCH: Final[ContextVar[CallWatch | None]] = ContextVar("call_watch", default=None)

@@ -21,8 +21,8 @@ from aiai_async._bodies import Body, choose_body
 from aiai_async._downloads import Downloader
 from aiai_async._errors import APIConnectionError, APIError, APIResponseError, IncompleteStreamError, StreamError
 from aiai_async._facts import add_usages
+from aiai_async._scheduler import Permit
 from aiai_async._schemas import HTTPInfo, ImageCompletedEvent, ImagesResponse, PartialImageEvent
-from aiai_async._shared import Permit
 from aiai_async._sinks import SinkFactory
 from aiai_async.wire import problems
 from aiai_async.wire.events import EventFailed, ImageEvent
@@ -326,6 +326,8 @@ class ImageStream:
     async def _finish(self, opened: Opened) -> None:
         self._is_over = True
         self._http = self._attempts.succeed(opened)
+        events = self._body.completed if self._body is not None else ()
+        self._attempts.measure(add_usages(event.usage for event in events if event.usage is not None))
         await self._give_back()
 
     async def _give_back(self) -> None:

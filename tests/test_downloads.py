@@ -204,3 +204,64 @@ async def test_cancelling(caplog: pytest.LogCaptureFixture) -> None:
             await task
         await server.wait_until(lambda: server.closed >= 1)
     assert "/a cancelled in" in caplog.text
+
+
+async def test_a_kept_link_is_fetched_into_memory() -> None:
+    """By a client that didn't make it, without its key."""
+    async with (
+        ScriptedServer(FILE) as server,
+        AsyncImagesClient(KEY, base_url=server.base_url, retry=RetryPolicy(max_retries=7)) as client,
+    ):
+        link = f"{server.base_url}/a?sig=1"
+        image = await client.download(link)
+        assert (image.content, image.url, image.media_type) == (PNG, link, "image/png")
+        assert client.retry.max_retries == 7
+    assert KEY not in str(server.requests[0].headers)
+
+
+class MemorySink:
+    """Keeps what it gets, and how it ended."""
+
+    def __init__(self, made: list[MemorySink], *, fails: bool = False) -> None:
+        self.data = b""
+        self.end = ""
+        self._fails = fails
+        made.append(self)
+
+    async def write(self, data: bytes, /) -> None:
+        if self._fails:
+            raise OSError(28, "No space left on device")
+        self.data += data
+
+    async def finish(self) -> None:
+        self.end += "finished"
+
+    async def abort(self) -> None:
+        self.end += "aborted"
+
+
+async def test_a_kept_link_is_fetched_into_a_sink() -> None:
+    """Each attempt has one of its own; what it says of the image is what was written."""
+    made: list[MemorySink] = []
+    cut = http_answer(200, PNG, headers={"Connection": "close"})[:-3]
+    web_page = http_answer(200, b"<p>", headers={"Content-Type": "text/html"})
+    async with (
+        ScriptedServer(cut, FILE, web_page) as server,
+        AsyncImagesClient(KEY, base_url=server.base_url, retry=RetryPolicy(base_delay=0)) as client,
+    ):
+        image = await client.download(f"{server.base_url}/a", sink=lambda _: MemorySink(made))
+        assert [sink.end for sink in made] == ["aborted", "finished"]
+        assert made[1].data == PNG
+        assert (image.content, image.size_bytes, image.media_type) == (None, len(PNG), "image/png")
+        with pytest.raises(DownloadError, match="text/html, not an image"):
+            await client.download(f"{server.base_url}/b", sink=lambda _: MemorySink(made))
+        assert made[2].end == "aborted"
+
+
+async def test_a_sinks_error_ends_the_download_as_itself() -> None:
+    """It is not tried again: the disk is full."""
+    made: list[MemorySink] = []
+    async with ScriptedServer(FILE) as server, AsyncImagesClient(KEY, base_url=server.base_url) as client:
+        with pytest.raises(OSError, match="No space left"):
+            await client.download(f"{server.base_url}/a", sink=lambda _: MemorySink(made, fails=True))
+    assert [sink.end for sink in made] == ["aborted"]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
+import datetime as dt
 import math
 import pickle
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiai_async._facts import Headers, RateLimits, TokenDetails, Usage
+from aiai_async._facts import Headers, Limits, LimitStatus, QueueStatus, RateLimits, TokenDetails, Usage
 
 HEADERS = Headers([("Content-Type", "a"), ("X-Request-Id", "1"), ("content-type", "b")])
 
@@ -63,7 +65,76 @@ def test_usage_can_be_hashed_and_compared() -> None:
 @pytest.mark.parametrize("value", [0, -1, math.nan, "5"], ids=repr)
 def test_a_limit_is_above_zero(name: str, value: Any) -> None:
     """None is no limit."""
-    with pytest.raises(ValueError, match=f"{name}: .* is not a number above 0; use None for no limit"):
+    with pytest.raises(ValueError, match=rf"{name}: .* is not a (whole )?number above 0; use None for no limit"):
         RateLimits(**{name: value})
     assert getattr(RateLimits(**{name: None}), name) is None
     assert getattr(RateLimits(**{name: 5}), name) == 5
+
+
+@pytest.mark.parametrize("value", [1.5, True], ids=repr)
+def test_requests_at_once_are_whole(value: Any) -> None:
+    """Half a request isn't under way."""
+    with pytest.raises(ValueError, match=r"concurrency: .* is not a whole number above 0"):
+        RateLimits(concurrency=value)
+
+
+REQUESTS = LimitStatus(name="requests", model="a", source="declared", limit=60.0)
+IMAGES = LimitStatus(name="images", model="a", source="learned", limit=5.0, remaining=2.0, window=60.0)
+TOKENS = LimitStatus(name="tokens", model="b", source="learned", limit=9000.0)
+NOON = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
+
+
+def queue(model: str, *limits: LimitStatus, waiting: int = 0, paused_until: dt.datetime | None = None) -> QueueStatus:
+    """Describe a queue two of whose requests are under way."""
+    return QueueStatus(
+        server="https://example.com:443",
+        model=model,
+        waiting=waiting,
+        in_flight=2,
+        waiting_for="images per minute" if waiting else None,
+        next_in=None,
+        paused_until=paused_until,
+        reason=None if paused_until is None else f"waiting for {model}",
+        limits=limits,
+    )
+
+
+def test_limits_are_those_of_all_queues() -> None:
+    """As a sequence; what waits and is under way is added up."""
+    limits = Limits([queue("a", REQUESTS, IMAGES, waiting=3), queue("b", TOKENS, waiting=4)])
+    assert list(limits) == [REQUESTS, IMAGES, TOKENS]
+    assert (len(limits), limits[0], limits[-1], limits[1:]) == (3, REQUESTS, TOKENS, (IMAGES, TOKENS))
+    assert IMAGES in limits
+    assert (limits.waiting, limits.in_flight) == (7, 4)
+    assert [each.model for each in limits.queues] == ["a", "b"]
+    assert repr(limits) == f"Limits([{REQUESTS!r}, {IMAGES!r}, {TOKENS!r}])"
+
+
+def test_limits_pause_as_long_as_the_last_of_the_queues() -> None:
+    """With its reason; None where none pauses."""
+    later = NOON + dt.timedelta(seconds=5)
+    limits = Limits([queue("a", paused_until=NOON), queue("b", paused_until=later), queue("c")])
+    assert (limits.paused_until, limits.reason) == (later, "waiting for b")
+    for quiet in (Limits([queue("a", REQUESTS)]), Limits([])):
+        assert (quiet.paused_until, quiet.reason) == (None, None)
+
+
+def test_limits_say_what_is_waited_for() -> None:
+    """By the queue that goes on last; what goes on within a second is not worth a word."""
+    soon, later = (attrs.evolve(queue("a", waiting=1), next_in=seconds) for seconds in (0.5, 12.3))
+    unknown = attrs.evolve(queue("b", waiting=1), waiting_for="one of those under way to end")
+    assert Limits([queue("a")]).describe_wait() is None
+    assert Limits([soon]).describe_wait() is None
+    assert Limits([later, soon]).describe_wait() == "waiting 12 s for images per minute, 4 in flight"
+    assert Limits([later, unknown]).describe_wait() == "waiting for one of those under way to end, 4 in flight"
+
+
+def test_limits_are_a_value() -> None:
+    """They can be compared, hashed, copied and sent to another process."""
+    limits = Limits([queue("a", REQUESTS, waiting=3)])
+    assert limits == Limits(iter([queue("a", REQUESTS, waiting=3)]))
+    assert hash(limits) == hash(Limits([queue("a", REQUESTS, waiting=3)]))
+    assert limits != Limits([queue("a", REQUESTS, waiting=4)])
+    assert limits != [REQUESTS]  # type: ignore[comparison-overlap] # that is the case
+    for twin in (pickle.loads(pickle.dumps(limits)), copy.deepcopy(limits)):
+        assert twin == limits

@@ -8,6 +8,7 @@ import contextlib
 import socket
 import ssl
 from collections.abc import AsyncIterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -202,6 +203,77 @@ class TestProxies:
         assert proxy.requests[0].headers["proxy-authorization"].startswith("Basic ")
         assert f"through the proxy 127.0.0.1:{proxy.port}" in str(caught.value)
         assert not caught.value.may_have_been_billed
+
+
+class TestConnects:
+    """The TCP connect tells how soon a refusal would have come, so the scheduler is told how long it took."""
+
+    @staticmethod
+    async def send(pool: Pool, url: str, **options: Any) -> list[float]:
+        told: list[float] = []
+        request = TransportRequest(method="POST", url=url, headers={}, body=b"{}", on_connected=told.append, **options)
+        response = await pool.send(request)
+        while await response.read():
+            pass
+        response.close()
+        return told
+
+    async def test_each_connection_is_told_of_once(self) -> None:
+        """A new connection with its own request, one that is used again with none."""
+        pool = Pool(connector_factory=None, trace_configs=())
+        async with ScriptedServer(OK) as server:
+            url = f"{server.base_url}/images/generations/"
+            first, second = await self.send(pool, url), await self.send(pool, url)
+            await pool.aclose()
+        assert server.connections == 1
+        assert len(first) == 1 and 0 < first[0] < 1
+        assert second == []
+
+    async def test_each_of_several_at_once(self) -> None:
+        pool = Pool(connector_factory=None, trace_configs=())
+        async with ScriptedServer(OK) as server:
+            url = f"{server.base_url}/images/generations/"
+            told = await asyncio.gather(*(self.send(pool, url) for _ in range(5)))
+            await pool.aclose()
+        assert sum(map(len, told)) == server.connections == 5
+
+    async def test_looking_the_host_up_is_no_part_of_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        resolve = aiohttp.DefaultResolver.resolve
+
+        async def resolve_slowly(*args: Any, **kwargs: Any) -> list[Any]:
+            await asyncio.sleep(0.2)
+            return await resolve(*args, **kwargs)
+
+        monkeypatch.setattr(aiohttp.DefaultResolver, "resolve", resolve_slowly)
+        pool = Pool(connector_factory=None, trace_configs=())
+        async with ScriptedServer(OK) as server:
+            (told,) = await self.send(pool, f"http://localhost:{server.port}/v1/images/generations/")
+            await pool.aclose()
+        assert 0 < told < 0.2
+
+    async def test_over_tls_and_a_connector_of_the_users(
+        self, authority: trustme.CA, server_tls: ssl.SSLContext
+    ) -> None:
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+        pool = Pool(connector_factory=lambda: aiohttp.TCPConnector(limit=3), trace_configs=())
+        async with ScriptedServer(OK, tls=server_tls) as server:
+            told = await self.send(pool, f"{server.base_url}/images/generations/", ssl=context)
+            await pool.aclose()
+        assert len(told) == 1 and 0 < told[0] < 1
+
+    async def test_a_connection_that_is_refused(self) -> None:
+        """There is nothing to tell."""
+        pool = Pool(connector_factory=None, trace_configs=())
+        told: list[float] = []
+        with pytest.raises(APIConnectionError):
+            await pool.send(
+                TransportRequest(
+                    method="POST", url="http://127.0.0.1:1/v1", headers={}, body=b"{}", on_connected=told.append
+                )
+            )
+        await pool.aclose()
+        assert told == []
 
 
 class TestTuning:

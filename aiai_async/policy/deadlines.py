@@ -27,7 +27,7 @@ class Timeout:
 
     Example:
         >>> Timeout(total=30)
-        Timeout(connect=5, first_byte=None, stall=120, total=30)
+        Timeout(connect=5, first_byte=None, stall=120, total=30, queue=None)
     """
 
     connect: float | None = attrs.field(default=5, validator=_seconds)
@@ -37,7 +37,9 @@ class Timeout:
     stall: float | None = attrs.field(default=120, validator=_seconds)
     """Between two pieces of images or of events' data, counted from the first; comments don't count."""
     total: float | None = attrs.field(default=600, validator=_seconds)
-    """The whole call: every attempt, the waits between them, the body. Waiting for `max_connections` doesn't count."""
+    """The whole call: every attempt, the waits between them, the body. Waiting for a permit doesn't count."""
+    queue: float | None = attrs.field(default=None, validator=_seconds)
+    """Waiting to be let go, by rate limits and `max_connections`, all of it together."""
 
     @classmethod
     def of(cls, value: Timeout | float) -> Timeout:

@@ -89,7 +89,7 @@ class RetryPolicy:
     """
 
     max_retries: int = attrs.field(default=2, validator=[attrs.validators.instance_of(int), _number(least=0)])
-    """Attempts after the first; with 0 nothing is ever sent twice."""
+    """Attempts after the first; with 0 nothing is ever sent twice. Refusals by a rate limit don't count."""
     retry_ambiguous: bool = False
     """Whether to try again what may have been billed: it can be paid twice."""
     instant: float = attrs.field(default=1.0, validator=_number(least=0))
@@ -99,7 +99,8 @@ class RetryPolicy:
     max_delay: float = attrs.field(default=8.0, validator=_number(least=0))
     """No wait of our own is longer, in seconds."""
     max_retry_after: float | None = attrs.field(default=120.0, validator=_number(least=0, or_none=True))
-    """Longest wait that a server may ask for, in seconds; more is raised at once. None: as long as it asks."""
+    """Longest wait that a server may ask for, in seconds: one that asks for more, or that lets nothing through for so
+    long, fails who waits. None: as long as it takes."""
 
 
 @attrs.frozen(kw_only=True)
@@ -107,7 +108,7 @@ class Decision:
     """What follows from a failed attempt."""
 
     delay: float | None
-    """Seconds to wait before the next attempt; None: there is none."""
+    """Seconds to wait before the next attempt; None: there is none. 0: the wait is the queue's."""
     may_have_been_billed: bool
     reason: str
     """Why there is no next attempt, in words that can follow the error; empty where that needs no saying."""
@@ -123,6 +124,16 @@ def judge(error: APIError, *, status: int | None) -> Again:
     """
     wish = _find_wish(error) if isinstance(error, APIStatusError) and status is not None else None
     return wish or _look_up(error, status)
+
+
+def pauses_queue(error: APIError, *, status: int | None, retry_after: float | None) -> bool:
+    """Tell whether a refusal holds back every request of its queue: 429, and 503 and 529 that say how long.
+
+    Who was refused waits in the queue again; that is no retry.
+    """
+    if isinstance(error, QuotaExceededError) or _BY_CODE.get((status or 0, error.code)) is Again.NEVER:
+        return False
+    return status == 429 or (status in (503, 529) and bool(retry_after))
 
 
 def _look_up(error: APIError, status: int | None) -> Again:
@@ -155,7 +166,7 @@ def decide(
         status: the HTTP status that was answered, None where there was no answer.
         retry_after: seconds the server asked to wait, None where it didn't.
         since_sent: seconds from the end of sending to the failure; None where nothing was sent.
-        attempts: attempts made so far, from 1.
+        attempts: attempts made so far, from 1; those that a rate limit refused are left out.
         time_left: seconds until the call's own time is over; infinite where it has no bound.
         policy: the caller's wishes.
         random: gives a number from 0 to 1; an argument so that tests can choose it.
@@ -169,11 +180,14 @@ def decide(
         if again is Again.AMBIGUOUS and not is_instant and not policy.retry_ambiguous:
             return Decision(delay=None, may_have_been_billed=True, reason="so it is not sent again on its own")
     stop = Decision(delay=None, may_have_been_billed=billed, reason="")
-    if again is Again.NEVER or attempts > policy.max_retries:
+    is_paused = pauses_queue(error, status=status, retry_after=retry_after)
+    if again is Again.NEVER or policy.max_retries == 0 or (attempts > policy.max_retries and not is_paused):
         return stop
     if retry_after is not None and policy.max_retry_after is not None and retry_after > policy.max_retry_after:
         reason = f"that is more than RetryPolicy.max_retry_after={policy.max_retry_after:g}"
         return attrs.evolve(stop, reason=reason)
+    if is_paused:
+        return Decision(delay=0.0, may_have_been_billed=billed, reason="")
     delay = max(
         backoff(attempts, base_delay=policy.base_delay, max_delay=policy.max_delay, random=random), retry_after or 0.0
     )

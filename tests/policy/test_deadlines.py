@@ -13,7 +13,7 @@ from aiai_async.policy.deadlines import Deadlines, Timeout
 
 def test_the_timeout_has_the_documented_defaults() -> None:
     """Users read them in the documentation."""
-    assert attrs.asdict(Timeout()) == {"connect": 5, "first_byte": None, "stall": 120, "total": 600}
+    assert attrs.asdict(Timeout()) == {"connect": 5, "first_byte": None, "stall": 120, "total": 600, "queue": None}
 
 
 def test_a_number_means_the_total() -> None:
@@ -24,7 +24,7 @@ def test_a_number_means_the_total() -> None:
 
 
 @pytest.mark.parametrize("value", [0, -1, "5", True, math.nan], ids=repr)
-@pytest.mark.parametrize("name", ["connect", "first_byte", "stall", "total"])
+@pytest.mark.parametrize("name", ["connect", "first_byte", "stall", "total", "queue"])
 def test_a_time_of_nonsense_is_refused(name: str, value: Any) -> None:
     """By its name, with what to give instead."""
     with pytest.raises(ValueError, match=f"{name}: .* give a number above 0, or None"):
@@ -33,7 +33,7 @@ def test_a_time_of_nonsense_is_refused(name: str, value: Any) -> None:
         Timeout.of(value)
 
 
-@pytest.mark.parametrize("name", ["connect", "first_byte", "stall", "total"])
+@pytest.mark.parametrize("name", ["connect", "first_byte", "stall", "total", "queue"])
 def test_each_time_may_have_no_bound(name: str) -> None:
     """None."""
     assert getattr(Timeout(**{name: None}), name) is None
@@ -115,3 +115,12 @@ def test_the_wait_for_a_permit_is_left_out_of_total() -> None:
     deadlines.postpone(50.0)
     assert deadlines.at == 750.0
     assert deadlines.time_left(700.0) == 50.0
+
+
+def test_the_bound_of_waiting_in_the_queue_runs_there_alone() -> None:
+    """No deadline of an attempt is its."""
+    deadlines = make(queue=1)
+    deadlines.sent(110.0)
+    deadlines.progress(120.0)
+    assert deadlines.at == math.inf
+    assert deadlines.timeout.queue == 1

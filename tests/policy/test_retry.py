@@ -24,7 +24,7 @@ from aiai_async._errors import (
     StreamError,
 )
 from aiai_async._facts import Headers
-from aiai_async.policy.retry import Again, Decision, RetryPolicy, backoff, decide, judge
+from aiai_async.policy.retry import Again, Decision, RetryPolicy, backoff, decide, judge, pauses_queue
 
 
 def status_error(status: int, **facts: Any) -> tuple[APIError, int]:
@@ -186,16 +186,73 @@ def test_a_connect_timeout_is_tried_again() -> None:
     assert run(error, since_sent=None) == Decision(delay=0.5, may_have_been_billed=False, reason="")
 
 
+BUSY, _ = status_error(503)
+
+
 @pytest.mark.parametrize(
     ("attempts", "max_retries", "is_sent"),
     [(1, 0, False), (1, 1, True), (2, 1, False), (2, 2, True), (3, 2, False)],
 )
 def test_attempts_are_counted(attempts: int, max_retries: int, is_sent: bool) -> None:
     """`max_retries` is what comes after the first; with 0 nothing is ever sent twice."""
-    decision = run(RateLimitError("m"), status=429, attempts=attempts, policy=RetryPolicy(max_retries=max_retries))
+    decision = run(BUSY, status=503, attempts=attempts, policy=RetryPolicy(max_retries=max_retries))
     assert (decision.delay is not None) is is_sent
     if not is_sent:
         assert decision == NO_RETRY
+
+
+QUEUED: dict[str, tuple[APIError, int, float | None]] = {
+    "429": (RateLimitError("m"), 429, None),
+    "429 with Retry-After": (RateLimitError("m"), 429, 20.0),
+    "429 with a Retry-After of 0": (RateLimitError("m"), 429, 0.0),
+    "503 with Retry-After": (*status_error(503), 20.0),
+    "529 with Retry-After": (*status_error(529), 20.0),
+}
+
+
+@pytest.mark.parametrize(("error", "status", "retry_after"), QUEUED.values(), ids=QUEUED.keys())
+class TestQueued:
+    """A refusal that holds back every request of its queue."""
+
+    def test_it_waits_in_the_queue_again(self, error: APIError, status: int, retry_after: float | None) -> None:
+        """With no delay of its own; how long is the queue's business."""
+        assert pauses_queue(error, status=status, retry_after=retry_after)
+        decision = run(error, status=status, retry_after=retry_after)
+        assert decision == Decision(delay=0.0, may_have_been_billed=False, reason="")
+
+    def test_that_is_no_retry(self, error: APIError, status: int, retry_after: float | None) -> None:
+        """However many attempts were made, and however little of the call's own time is left: it doesn't run there."""
+        decision = run(error, status=status, retry_after=retry_after, attempts=1000, time_left=0.001)
+        assert decision.delay == 0.0
+
+    def test_with_max_retries_0_it_is_raised(self, error: APIError, status: int, retry_after: float | None) -> None:
+        """Nothing is ever sent twice then."""
+        assert run(error, status=status, retry_after=retry_after, policy=RetryPolicy(max_retries=0)) == NO_RETRY
+
+    def test_what_the_server_forbids_is_raised(self, error: APIError, status: int, retry_after: float | None) -> None:
+        """By `x-should-retry`."""
+        headers = {"x-should-retry": "false"}
+        forbidden = APIStatusError("m", status_code=status, code=error.code, headers=headers)
+        assert run(forbidden, status=status, retry_after=retry_after) == NO_RETRY
+
+
+PLAIN: dict[str, tuple[APIError, int | None, float | None]] = {
+    "503": (BUSY, 503, None),
+    "503 with a Retry-After of 0": (BUSY, 503, 0.0),
+    "529": (*status_error(529), None),
+    "503 model_not_found": (*status_error(503, code="model_not_found"), 5.0),
+    "500 with Retry-After": (*status_error(500), 5.0),
+    "429 insufficient_quota": (QuotaExceededError("m"), 429, 5.0),
+    "no answer": (CUT, None, None),
+}
+
+
+@pytest.mark.parametrize(("error", "status", "retry_after"), PLAIN.values(), ids=PLAIN.keys())
+def test_what_says_nothing_of_the_others_pauses_no_queue(
+    error: APIError, status: int | None, retry_after: float | None
+) -> None:
+    """It is tried again on its own, or not at all."""
+    assert not pauses_queue(error, status=status, retry_after=retry_after)
 
 
 def test_max_retries_0_holds_for_what_is_instant_too() -> None:
@@ -217,16 +274,18 @@ WAITS: dict[str, tuple[float | None, float | None, float | None]] = {
     "longer than allowed, with another bound": (3.0, 2.0, None),
     "any, without a bound": (86400.0, None, 86400.0),
 }
+CONFLICT, _ = status_error(409)
 
 
 @pytest.mark.parametrize(("retry_after", "bound", "delay"), WAITS.values(), ids=WAITS.keys())
+@pytest.mark.parametrize(("error", "status"), [(CONFLICT, 409), (RateLimitError("m"), 429)], ids=["409", "429"])
 def test_the_wait_is_never_shorter_than_what_the_server_asked_for(
-    retry_after: float | None, bound: float | None, delay: float | None
+    error: APIError, status: int, retry_after: float | None, bound: float | None, delay: float | None
 ) -> None:
-    """More than `max_retry_after` is raised at once, with words that name the setting."""
+    """Its own, or the queue's; more than `max_retry_after` is raised at once, with words that name the setting."""
     policy = RetryPolicy(max_retry_after=bound)
-    decision = run(RateLimitError("m"), status=429, retry_after=retry_after, policy=policy)
-    assert decision.delay == delay
+    decision = run(error, status=status, retry_after=retry_after, policy=policy)
+    assert decision.delay == (delay if delay is None or status == 409 else 0.0)
     if delay is None:
         assert decision.reason == f"that is more than RetryPolicy.max_retry_after={bound:g}"
 
@@ -234,7 +293,7 @@ def test_the_wait_is_never_shorter_than_what_the_server_asked_for(
 @pytest.mark.parametrize(("time_left", "is_sent"), [(math.inf, True), (20.1, True), (20.0, False), (0.0, False)])
 def test_no_attempt_is_made_after_the_calls_own_time(time_left: float, is_sent: bool) -> None:
     """Waiting for it would only end in a timeout that hides the reason."""
-    decision = run(RateLimitError("m"), status=429, retry_after=20.0, time_left=time_left)
+    decision = run(CONFLICT, status=409, retry_after=20.0, time_left=time_left)
     assert (decision.delay is not None) is is_sent
     if not is_sent:
         assert decision.reason == "the next attempt would be in 20 s, after Timeout.total is over"

@@ -23,10 +23,12 @@ from aiai_async import (
     InvalidRequestError,
     PartialImageEvent,
     RateLimitError,
+    RateLimits,
     RetryPolicy,
     Timeout,
     Usage,
 )
+from aiai_async._facts import Limits, LimitStatus, QueueStatus
 from aiai_async._transport import Transport, TransportRequest, TransportResponse
 
 
@@ -63,6 +65,11 @@ def construct() -> None:
     own: Transport = OwnTransport()
     AsyncImagesClient("sk-test", transport=own)
     AsyncImagesClient("sk-test", transport=AiohttpTransport())
+    limits = RateLimits(requests_per_minute=500, images_per_minute=4.5, tokens_per_minute=1e6, concurrency=None)
+    AsyncImagesClient("sk-test", limits=limits, timeout=Timeout(queue=30))
+    AsyncImagesClient("sk-test", limits={"gpt-image-1": limits, "dall-e-3": RateLimits(concurrency=2)})
+    AsyncImagesClient("sk-test", limits=5)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    RateLimits(requests=5)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
     AsyncImagesClient("sk-test", api_version="1")  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
 
 
@@ -82,8 +89,34 @@ async def use(client: AsyncImagesClient) -> None:
     await client.generate(prompt="A lighthouse", sink=lambda index: FileSink(f"{index}.png"))
     await client.images.generate(prompt="A lighthouse")
     await client.with_options(timeout=5, default_headers={"x-team": "a"}).generate("A lighthouse")
+    await client.generate("A lighthouse", priority=5, timeout=Timeout(queue=None))
+    await client.generate("A", priority="high")  # type: ignore[call-overload] # pyright: ignore[reportArgumentType]
     client.with_options(timeot=5)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
     await client.generate("A", background="pink")  # type: ignore[call-overload] # pyright: ignore[reportArgumentType]
+
+
+def look_at_limits(client: AsyncImagesClient) -> None:
+    limits = client.limits
+    assert_type(limits, Limits)
+    assert_type(limits.waiting, int)
+    assert_type(limits.in_flight, int)
+    assert_type(limits.paused_until, dt.datetime | None)
+    assert_type(limits.reason, str | None)
+    assert_type(limits.queues, tuple[QueueStatus, ...])
+    assert_type(limits[0], LimitStatus)
+    assert_type(limits[:2], tuple[LimitStatus, ...])
+    for limit in limits:
+        assert_type(limit.name, str)
+        assert_type(limit.limit, float)
+        assert_type(limit.remaining, float | None)
+        assert_type(limit.resets_in, float | None)
+        assert limit.source in ("declared", "learned", "discovered")
+    for queue in limits.queues:
+        assert_type(queue.model, str | None)
+        assert_type(queue.waiting_for, str | None)
+        assert_type(queue.next_in, float | None)
+    limits[0].limit = 5  # type: ignore[misc] # pyright: ignore[reportAttributeAccessIssue]
+    client.limits = limits  # type: ignore[misc] # pyright: ignore[reportAttributeAccessIssue]
 
 
 async def make_many(client: AsyncImagesClient, prompts: AsyncIterator[str]) -> None:
@@ -105,7 +138,7 @@ async def watch(client: AsyncImagesClient, is_stream: bool) -> None:
     assert_type(await client.generate("A", stream=False), ImagesResponse)
     assert_type(await client.generate("A", stream=True), ImageStream)
     assert_type(await client.generate("A", stream=is_stream), ImagesResponse | ImageStream)
-    async with client.stream("A", partial_images=2, sink=make_sink) as stream:
+    async with client.stream("A", partial_images=2, sink=make_sink, priority=-1) as stream:
         assert_type(stream, ImageStream)
         async for event in stream:
             assert_type(event, PartialImageEvent | ImageCompletedEvent)
@@ -115,6 +148,7 @@ async def watch(client: AsyncImagesClient, is_stream: bool) -> None:
                 assert_type(event.usage, Usage | None)
         assert_type(await stream.response(), ImagesResponse)
         assert_type(stream.completed, tuple[ImageCompletedEvent, ...])
+
 
 
 def handle(error: APIError) -> None:
