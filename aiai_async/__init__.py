@@ -3,7 +3,8 @@
 Layers; an import only points down, and the checks see to it:
 
     edges      cli  server                                               what people and other systems touch
-    client     _client  _call  _stream  _batch  _attempts  _transport    the only layer that awaits
+    jobs       bulk                                                      durable jobs on disk
+    client     _client  _call  _stream  _batch  _scheduler  _transport   the only layer that awaits
     core       wire  policy, over  _schemas  _models  _facts  _errors         pure: bytes and numbers in, values out
 
 Importing this loads neither aiohttp nor cattrs: they come with the first request.

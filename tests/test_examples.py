@@ -174,6 +174,22 @@ def test_a_file_of_prompts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caps
     assert {path.name for path in tmp_path.glob("*.png")} == {"000000.png", "000002.png"}
 
 
+def test_a_job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As a user runs it, but for the process; run again it sends nothing."""
+
+    async def serve_and_run() -> int:
+        async with pointed_at(monkeypatch) as server:
+            monkeypatch.chdir(tmp_path)
+            for _ in range(2):
+                # It starts a loop of its own.
+                await asyncio.to_thread(runpy.run_path, os.fspath(EXAMPLES / "job.py"), None, "__main__")
+            return len(server.requests)
+
+    assert asyncio.run(serve_and_run()) == 8
+    assert capsys.readouterr().out.splitlines()[-1] == "8 of 8 done: lighthouses/report.html"
+    assert len(list((tmp_path / "lighthouses" / "images").iterdir())) == 8
+
+
 @pytest.mark.parametrize("serve", [aiohttp_application, fastapi_application], ids=["aiohttp", "fastapi"])
 class TestWebApplication:
     """What both web applications do alike."""

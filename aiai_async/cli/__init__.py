@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: those after the program's name; None: the process's own.
 
     Returns:
-        The exit code: 0 all done, 1 something failed, 2 wrong usage, 130 interrupted.
+        The exit code: 0 all done, 1 something failed, 2 wrong usage, 3 stopped by a budget or quota, 130 interrupted.
     """
     try:
         for name in _NEEDED:

@@ -12,8 +12,9 @@ import typer
 from aiai_async._errors import ConfigurationError, InvalidRequestError
 from aiai_async._version import __version__
 from aiai_async.cli import _debug
-from aiai_async.cli._command import EPILOG
+from aiai_async.cli._command import EPILOG, JOB_EPILOG
 from aiai_async.cli._output import make_streams_forgiving, say_error
+from aiai_async.cli.batch import batch
 from aiai_async.cli.generate import generate
 from aiai_async.cli.serve import serve
 from aiai_async.cli.stream import stream
@@ -31,6 +32,7 @@ app: Final = typer.Typer(
 )
 app.command(epilog=EPILOG)(generate)
 app.command(epilog=EPILOG)(stream)
+app.command(epilog=JOB_EPILOG)(batch)
 app.command()(serve)
 
 
@@ -40,7 +42,7 @@ def run(arguments: Sequence[str]) -> int:
     _debug.turn_on(False)
     try:
         # Typer gives what typer.Exit was raised with, 130 for Ctrl-C, and else what the command returned: None.
-        code = app(args=list(arguments), prog_name=PROGRAM, standalone_mode=False)
+        code = app(args=list(arguments), prog_name=PROGRAM, standalone_mode=False, obj=tuple(arguments))
     except _USAGE_ERROR as error:
         context = error.ctx
         where = PROGRAM if context is None else context.command_path

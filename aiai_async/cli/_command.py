@@ -21,6 +21,12 @@ EPILOG: Final = (
     "It ends with 0 when all is done, 1 when something failed, 2 for wrong usage, 130 when interrupted."
 )
 """Stands below the help of each."""
+JOB_EPILOG: Final = (
+    "The same command again goes on where it was stopped, and never asks for an image twice. The key is read from "
+    "AIAI_API_KEY. It ends with 0 when all is done, 1 when some rows are not, 2 for wrong usage or rows, 3 when a "
+    "budget or the key's quota stopped it, 130 when interrupted."
+)
+"""Stands below the help of `batch`."""
 # Enough to keep every key busy that has no higher tier; a file with a thousand prompts doesn't open a thousand sockets.
 DEFAULT_CONCURRENCY: Final = 50
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from aiai_async import AsyncImagesClient, ConfigurationError
+from aiai_async import AsyncImagesClient, ConfigurationError, RateLimits
 from aiai_async._transport import Transport
 
 
@@ -27,10 +27,24 @@ class Connection:
     base_url: str | None = None
     timeout: float | None = None
     retries: int | None = None
+    limits: RateLimits | None = None
+    """What the key may do in a minute; None: that is learned."""
 
     def __attrs_post_init__(self) -> None:
         if self.local and self.base_url is not None:
             raise ConfigurationError("--local starts a server of its own: leave out --base-url, or --local")
+
+    def require_key(self) -> None:
+        """Check that there is a key, before anything is done that takes long.
+
+        Raises:
+            ConfigurationError: there is none.
+        """
+        if not self.local and not has_key():
+            raise ConfigurationError(
+                "there is no API key: set AIAI_API_KEY (other users could read it on the command line), "
+                "or try --local, which needs none"
+            )
 
     @asynccontextmanager
     async def open(
@@ -54,13 +68,10 @@ class Connection:
                 server = await stack.enter_async_context(LocalServer(latency=self.local_latency))
                 # The user's key is for another service, and this one takes any.
                 key, base_url = "local", server.base_url
-            elif key is None and not has_key():
-                raise ConfigurationError(
-                    "there is no API key: set AIAI_API_KEY (other users could read it on the command line), "
-                    "or try --local, which needs none"
-                )
-            # Any: the two are numbers or left out, which no type can say of keyword arguments.
-            bounds: dict[str, Any] = {"timeout": self.timeout, "retry": self.retries}
+            elif key is None:
+                self.require_key()
+            # Any: they are what the client takes or left out, which no type can say of keyword arguments.
+            bounds: dict[str, Any] = {"timeout": self.timeout, "retry": self.retries, "limits": self.limits}
             yield await stack.enter_async_context(
                 AsyncImagesClient(
                     key,

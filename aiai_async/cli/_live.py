@@ -70,6 +70,10 @@ class LiveOutput:
         """See `Output`."""
         self._rows.add(index, prompt)
 
+    def waits(self, words: str | None) -> None:
+        """See `Output`."""
+        self._rows.wait_for(words)
+
     def came(self, arrival: Arrival) -> None:
         """See `Output`."""
         line = self._colour_mark(describe_arrival(arrival, mark=self._mark))
@@ -119,6 +123,7 @@ class _Rows:
         self._under_way: dict[int, tuple[str, float]] = {}
         self._expected = 0
         self._finished = 0
+        self._waits: str | None = None
 
     def expect(self, prompts: int) -> None:
         self._expected = prompts
@@ -126,6 +131,9 @@ class _Rows:
     def add(self, index: int, prompt: str) -> None:
         # A new dictionary each time: the other thread goes through the old one undisturbed.
         self._under_way = {**self._under_way, index: (one_line(prompt), time.monotonic())}
+
+    def wait_for(self, words: str | None) -> None:
+        self._waits = words
 
     def remove(self, index: int) -> None:
         self._under_way = {other: row for other, row in self._under_way.items() if other != index}
@@ -145,6 +153,8 @@ class _Rows:
             more = f", {unseen} more under way" if unseen > 0 else ""
             words = f"  {self._finished} of {count(self._expected, 'prompt')} finished{more}"
             yield self._fit(Text(words, "dim"), options)
+        if self._waits is not None and rows:
+            yield self._fit(Text(f"  {self._waits}", "yellow"), options)
 
     def _fit(self, line: Text, options: ConsoleOptions) -> Text:
         line.truncate(options.max_width, overflow="ellipsis")

@@ -25,6 +25,8 @@ from aiai_async.cli._outcomes import InterruptedRequest, Outcome, SavedImage, Su
 from aiai_async.cli._output import Output
 from aiai_async.cli._saving import Destination, SavingError
 
+_SECONDS_BETWEEN_LOOKS: Final = 0.5
+
 
 @attrs.define(kw_only=True)
 class Work:
@@ -88,11 +90,20 @@ class Maker:
         self.output.began(prompts=len(self._requests), images=count_images(self._requests))
         started_at = anyio.current_time()
         waiting = iter(enumerate(self._requests))
-        async with anyio.create_task_group() as tasks:
-            for _ in range(min(self._concurrency, len(self._requests))):
-                tasks.start_soon(self._work, client, waiting)
+        async with anyio.create_task_group() as watching:
+            watching.start_soon(self._watch, client)
+            async with anyio.create_task_group() as tasks:
+                for _ in range(min(self._concurrency, len(self._requests))):
+                    tasks.start_soon(self._work, client, waiting)
+            watching.cancel_scope.cancel()
         outcomes = tuple(sorted(self.outcomes, key=lambda outcome: outcome.index))
         return Summary(outcomes=outcomes, elapsed=anyio.current_time() - started_at)
+
+    async def _watch(self, client: AsyncImagesClient) -> None:
+        """Tell what requests wait for, as long as it takes."""
+        while True:
+            await anyio.sleep(_SECONDS_BETWEEN_LOOKS)
+            self.output.waits(client.limits.describe_wait())
 
     async def _work(self, client: AsyncImagesClient, waiting: Iterator[tuple[int, ImageRequest]]) -> None:
         for index, request in waiting:

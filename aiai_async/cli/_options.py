@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -11,6 +12,8 @@ import typer
 from aiai_async import ConfigurationError, ImageRequest, InvalidRequestError, RetryPolicy, Timeout
 from aiai_async._client import DEFAULT_BASE_URL
 from aiai_async._models import rules_of
+from aiai_async.bulk.inputs import FORMATS
+from aiai_async.bulk.job import DEFAULT_CONCURRENCY as DEFAULT_ITEMS_AT_ONCE
 from aiai_async.cli._output import say
 from aiai_async.cli._saving import DEFAULT_FOLDER, Destination
 from aiai_async.cli._words import shorten
@@ -18,6 +21,7 @@ from aiai_async.cli._words import shorten
 _IMAGE: Final = "The image"
 _OUTPUT: Final = "What comes out"
 _SERVER: Final = "The server"
+_JOB: Final = "The job"
 
 
 def _image_option(help: str, metavar: str) -> Any:
@@ -91,6 +95,82 @@ SavePartials = Annotated[
 ]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Check the requests and show them, without sending.", rich_help_panel=_OUTPUT)
+]
+JobInput = Annotated[
+    str,
+    typer.Argument(
+        metavar="INPUT",
+        help="File of rows: .txt (a prompt a line), .csv, .jsonl (fields, or OpenAI Batch lines). - is standard input.",
+        show_default=False,
+    ),
+]
+JobFolder = Annotated[
+    Path,
+    typer.Option(
+        "--out",
+        metavar="FOLDER",
+        help="Folder of the job: images, journal, and what became of each row. The same command goes on with it.",
+        rich_help_panel=_OUTPUT,
+        show_default=False,
+    ),
+]
+JobEventsAsJSON = Annotated[
+    bool,
+    typer.Option("--json", help="One JSON object per event on standard output, nothing else.", rich_help_panel=_OUTPUT),
+]
+CheckRows = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Check all rows and count them, without sending.", rich_help_panel=_OUTPUT),
+]
+InputFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="FORMAT",
+        help=f"{', '.join(FORMATS)}. Default: as the file's name says.",
+        rich_help_panel=_JOB,
+    ),
+]
+MaxImages = Annotated[
+    int | None,
+    typer.Option(
+        metavar="COUNT",
+        min=0,
+        help="Images that the job may cost in all its runs; it stops before that is passed.",
+        rich_help_panel=_JOB,
+    ),
+]
+Retry = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WHICH",
+        help="Ask again for what had ended: failed (for good), unknown (it may have been billed), or all. With unknown "
+        "or all, a link that can't be fetched is made anew, and paid for.",
+        rich_help_panel=_JOB,
+    ),
+]
+Extend = Annotated[bool, typer.Option("--extend", help="Add rows that the job doesn't have yet.", rich_help_panel=_JOB)]
+SkipInvalid = Annotated[
+    bool, typer.Option("--skip-invalid", help="Go on without the rows that are wrong.", rich_help_panel=_JOB)
+]
+RequestsPerMinute = Annotated[
+    float | None, typer.Option("--rpm", metavar="COUNT", help="Requests per minute, at most.", rich_help_panel=_SERVER)
+]
+ImagesPerMinute = Annotated[
+    float | None, typer.Option("--ipm", metavar="COUNT", help="Images per minute, at most.", rich_help_panel=_SERVER)
+]
+TokensPerMinute = Annotated[
+    float | None, typer.Option("--tpm", metavar="COUNT", help="Tokens per minute, at most.", rich_help_panel=_SERVER)
+]
+ItemsAtOnce = Annotated[
+    int | None,
+    typer.Option(
+        "--concurrency",
+        metavar="COUNT",
+        min=1,
+        help=f"Rows under way at once. Default: {DEFAULT_ITEMS_AT_ONCE}",
+        rich_help_panel=_SERVER,
+    ),
 ]
 Local = Annotated[
     bool,

@@ -10,6 +10,7 @@ import contextlib
 import io
 import os
 import sys
+import time
 import traceback
 from collections.abc import Mapping
 from typing import Final, Protocol, Self, TextIO
@@ -34,6 +35,10 @@ MARKS: Final[Mapping[bool, str]] = {True: "✓", False: "+"}
 """What marks a success, by whether the stream has more than ASCII."""
 
 
+# A log of a job of hours says now and then why it takes so long.
+_SECONDS_BETWEEN_WAITS: Final = 10.0
+
+
 class Output(Protocol):
     """Is told what happens, in order; entered before the first and left after the last."""
 
@@ -50,6 +55,10 @@ class Output(Protocol):
 
     def started(self, index: int, prompt: str) -> None:
         """A prompt's request is on its way."""
+        ...
+
+    def waits(self, words: str | None) -> None:
+        """Said again and again: what requests wait for; None: nothing worth a word."""
         ...
 
     def came(self, arrival: Arrival) -> None:
@@ -82,6 +91,7 @@ class PlainOutput:
 
     def __init__(self) -> None:
         self.is_broken = False
+        self._next_wait_at = 0.0
         self._mark = MARKS[is_unicode(sys.stdout)]
 
     def __enter__(self) -> Self:
@@ -96,6 +106,13 @@ class PlainOutput:
 
     def started(self, index: int, prompt: str) -> None:
         """See `Output`."""
+
+    def waits(self, words: str | None) -> None:
+        """See `Output`."""
+        now = time.monotonic()
+        if words is not None and now >= self._next_wait_at:
+            self._next_wait_at = now + _SECONDS_BETWEEN_WAITS
+            self.write(words)
 
     def came(self, arrival: Arrival) -> None:
         """See `Output`."""
@@ -132,6 +149,9 @@ class JSONOutput(PlainOutput):
     """One object for each prompt when it is finished, one for each event of a stream, and nothing else."""
 
     def began(self, *, prompts: int, images: int) -> None:
+        """See `Output`."""
+
+    def waits(self, words: str | None) -> None:
         """See `Output`."""
 
     def came(self, arrival: Arrival) -> None:

@@ -30,6 +30,7 @@ from aiai_async import (
 )
 from aiai_async._facts import Limits, LimitStatus, QueueStatus
 from aiai_async._transport import Transport, TransportRequest, TransportResponse
+from aiai_async.bulk import BulkJob, JobResult, Progress
 
 
 async def give_key() -> str:
@@ -149,6 +150,16 @@ async def watch(client: AsyncImagesClient, is_stream: bool) -> None:
         assert_type(await stream.response(), ImagesResponse)
         assert_type(stream.completed, tuple[ImageCompletedEvent, ...])
 
+
+async def run(client: AsyncImagesClient) -> None:
+    requests: list[ImageRequest | str] = [ImageRequest(prompt="A"), "B"]
+    job = BulkJob(requests, "job", client, concurrency=5, max_images=9, retry="all", defaults={"n": 2})
+    result = await job.run(on_progress=lambda progress: assert_type(progress, Progress))
+    assert_type(result, JobResult)
+    assert_type(result.done, int)
+    assert_type(result.results_path, Path)
+    BulkJob(Path("prompts.txt"), Path("job"), client, retry="some")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    assert_type(await client.download("https://example.com/a", sink=make_sink), Image)
 
 
 def handle(error: APIError) -> None:

@@ -1,0 +1,363 @@
+"""The journal of a job: what became of each item, on the disk before anybody acts on it.
+
+Every method blocks and takes its turn: call it in a thread. Several changes go into one transaction, since each waits
+for the disk once (`writer`). It decides nothing: states come from `items`, files are `recovery`'s.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from aiai_async.bulk import schema
+from aiai_async.bulk.items import Item, State, spent_on
+from aiai_async.bulk.records import (
+    ITEM_COLUMNS,
+    RECORD_COLUMNS,
+    Differences,
+    Ended,
+    ImageRow,
+    Record,
+    Started,
+    dump,
+    to_item,
+    to_record,
+)
+
+
+class Journal:
+    """An open journal.
+
+    Args:
+        path: its file.
+
+    Raises:
+        JobError: it is damaged, of a newer version, or can't be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path: Final = path
+        self._lock: Final = threading.Lock()
+        self._connection: Final = schema.open_journal(path)
+        # Renames that are on the disk; the next transaction says so, for a sync of its own would cost as much as one.
+        self._placed: list[int] = []
+
+    def close(self) -> None:
+        """Write what is to be written and close the file; it is one file then, without a log beside it."""
+        with self._lock:
+            try:
+                if self._placed:
+                    self._apply([])
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                self._connection.close()
+
+    # -- during a run
+
+    def begin_run(self) -> int:
+        """Give the number of the run that begins."""
+        with self._lock:
+            return int(self._read_meta("run") or 0) + 1
+
+    def apply(self, changes: Sequence[Started | Ended], *, run: int | None = None) -> None:
+        """Write changes so that they are on the disk when this returns: all of them or, where it raises, none.
+
+        Raises:
+            sqlite3.Error: they can't be written.
+        """
+        with self._lock:
+            self._apply(changes, run=run)
+
+    def note_placed(self, indexes: Iterable[int]) -> None:
+        """Note that the files of these items have their names, durably; written with the next change."""
+        with self._lock:
+            self._placed.extend(indexes)
+
+    def page(self, states: Sequence[State], *, after: int, run: int, limit: int) -> list[Item]:
+        """Give the next items in these states that this run has not taken up, by index."""
+        marks = ", ".join("?" * len(states))
+        with self._lock:
+            rows = self._connection.execute(
+                f"SELECT {ITEM_COLUMNS} FROM items WHERE state IN ({marks}) AND idx > ? AND run <> ?"
+                " ORDER BY idx LIMIT ?",
+                (*(state.value for state in states), after, run, limit),
+            ).fetchall()
+        return [to_item(row) for row in rows]
+
+    def rows_of(self, index: int) -> tuple[ImageRow, ...]:
+        """Give the images of an item."""
+        with self._lock:
+            return self._rows_of(index)
+
+    def record_of(self, index: int) -> Record:
+        """Give all that is known of an item."""
+        with self._lock:
+            row = self._connection.execute(f"SELECT {RECORD_COLUMNS} FROM items WHERE idx = ?", (index,)).fetchone()
+            return to_record(row, self._rows_of(index))
+
+    def note_limits(self, limits: Mapping[str, Mapping[str, object]]) -> None:
+        """Write what was learned of the limits, for the report."""
+        with self._lock:
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO limits VALUES (?, ?)",
+                [(name, json.dumps(facts)) for name, facts in limits.items()],
+            )
+
+    def limits(self) -> dict[str, Mapping[str, object]]:
+        """Give what was learned of the limits."""
+        with self._lock:
+            return {
+                name: json.loads(facts)
+                for name, facts in self._connection.execute("SELECT name, facts FROM limits ORDER BY name")
+            }
+
+    # -- what there is
+
+    def count(self) -> dict[State, int]:
+        """Count the items by state."""
+        with self._lock:
+            found = self._connection.execute("SELECT state, count(*) FROM items GROUP BY state").fetchall()
+        return {State(state): number for state, number in found}
+
+    def count_images(self) -> int:
+        """Count the images of the items that are done."""
+        with self._lock:
+            (number,) = self._connection.execute(
+                "SELECT coalesce(sum(images), 0) FROM items WHERE state = ?", (State.DONE.value,)
+            ).fetchone()
+        return int(number)
+
+    def count_spent(self) -> int:
+        """Count the images that the items may have cost so far; see `items.spent_on`."""
+        with self._lock:
+            found = self._connection.execute(
+                "SELECT state, n, images, spent, count(*) FROM items WHERE state <> ? OR spent > 0 GROUP BY 1, 2, 3, 4",
+                (State.PENDING.value,),
+            ).fetchall()
+        return sum(
+            spent_on(State(state), n=n, images=images, spent=spent) * often for state, n, images, spent, often in found
+        )
+
+    def records(self, states: Sequence[State] | None = None, *, other_than: State | None = None) -> Iterator[Record]:
+        """Give all items with their images, by index, in constant memory."""
+        where, values = "1", []
+        if states is not None:
+            where, values = f"state IN ({', '.join('?' * len(states))})", [state.value for state in states]
+        if other_than is not None:
+            where, values = "state <> ?", [other_than.value]
+        after = -1
+        while True:
+            with self._lock:
+                found = self._connection.execute(
+                    f"SELECT {RECORD_COLUMNS} FROM items WHERE {where} AND idx > ? ORDER BY idx LIMIT 500",
+                    (*values, after),
+                ).fetchall()
+                records = [to_record(row, self._rows_of(row[0])) for row in found]
+            yield from records
+            if not found:
+                return
+            after = found[-1][0]
+
+    def unplaced(self) -> list[tuple[int, ImageRow]]:
+        """Give the images whose rename is not known to be on the disk, with their items' indexes."""
+        with self._lock:
+            indexes = self._connection.execute(
+                "SELECT DISTINCT item FROM images WHERE placed = 0 AND name IS NOT NULL"
+            ).fetchall()
+            return [(index, row) for (index,) in indexes for row in self._rows_of(index) if row.name is not None]
+
+    def files(self, state: State) -> Iterator[tuple[int, str, int | None]]:
+        """Give index, name and size of the image files of all items in a state, by index."""
+        item, k = -1, -1
+        while True:
+            with self._lock:
+                found = self._connection.execute(
+                    "SELECT item, k, name, size_bytes FROM images JOIN items ON idx = item"
+                    " WHERE (item, k) > (?, ?) AND state = ? AND name IS NOT NULL ORDER BY item, k LIMIT 1000",
+                    (item, k, state.value),
+                ).fetchall()
+            yield from ((index, name, size_bytes) for index, _, name, size_bytes in found)
+            if not found:
+                return
+            item, k = found[-1][:2]
+
+    # -- what job it is
+
+    def knows_file(self, digest: bytes, settings: str) -> bool:
+        """Tell whether a file with these bytes was taken in, with these settings."""
+        return self._knows("file_digest", digest, settings)
+
+    def knows_rows(self, digest: bytes, settings: str) -> bool:
+        """Tell whether an input with these rows was taken in, with these settings."""
+        return self._knows("rows_digest", digest, settings)
+
+    def last_settings(self) -> dict[str, Any]:
+        """Give the settings of the latest input; Any: they are JSON."""
+        with self._lock:
+            (text,) = self._connection.execute("SELECT settings FROM inputs ORDER BY number DESC LIMIT 1").fetchone()
+        settings: dict[str, Any] = json.loads(text)
+        return settings
+
+    def compare(self, draft: Path) -> Differences:
+        """Compare the rows of a draft, which is whole and closed, with those of the job."""
+        with self._lock, _Attached(self._connection, draft):
+            execute = self._connection.execute
+            new, first_new = execute(
+                "SELECT count(*), min(d.idx) FROM draft.items d LEFT JOIN main.items m ON m.id = d.id"
+                " WHERE m.id IS NULL"
+            ).fetchone()
+            first_line, first_request = execute(
+                "SELECT min(line), min(request) FROM draft.items WHERE idx = ?", (first_new,)
+            ).fetchone()
+            changed, changed_line, changed_id = execute(
+                "SELECT count(*), min(d.line), min(d.id) FROM draft.items d JOIN main.items m ON m.id = d.id"
+                " WHERE m.digest <> d.digest"
+            ).fetchone()
+            (missing,) = execute(
+                "SELECT count(*) FROM main.items m LEFT JOIN draft.items d ON m.id = d.id WHERE d.id IS NULL"
+            ).fetchone()
+            (total,) = execute("SELECT count(*) FROM main.items").fetchone()
+        return Differences(
+            total=total,
+            new=new,
+            first_new_line=first_line,
+            first_new=None if first_request is None else str(json.loads(first_request).get("prompt", "")),
+            changed=changed,
+            first_changed_line=changed_line,
+            first_changed=changed_id,
+            missing=missing,
+        )
+
+    def extend(self, draft: Path) -> int:
+        """Take in the rows of a draft that the job doesn't have, and that the draft is one of its inputs.
+
+        Returns:
+            How many rows were new.
+        """
+        with self._lock, _Attached(self._connection, draft):
+            execute = self._connection.execute
+            execute("BEGIN IMMEDIATE")
+            try:
+                columns = "line, id, has_custom_id, digest, request, n"
+                added = execute(
+                    f"INSERT INTO main.items (idx, {columns})"
+                    " SELECT (SELECT max(idx) + 1 FROM main.items) + row_number() OVER (ORDER BY idx) - 1,"
+                    f" {columns} FROM draft.items d WHERE NOT EXISTS (SELECT 1 FROM main.items m WHERE m.id = d.id)"
+                ).rowcount
+                execute(
+                    "INSERT INTO main.inputs (name, rows, rows_digest, file_digest, settings)"
+                    " SELECT name, rows, rows_digest, file_digest, settings FROM draft.inputs"
+                )
+                commit(self._connection)
+            except BaseException:
+                self._roll_back()
+                raise
+        return added
+
+    # -- with the lock
+
+    def _knows(self, column: str, digest: bytes, settings: str) -> bool:
+        with self._lock:
+            found = self._connection.execute(
+                f"SELECT 1 FROM inputs WHERE {column} = ? AND settings = ?", (digest, settings)
+            ).fetchone()
+        return found is not None
+
+    def _read_meta(self, name: str) -> str | None:
+        found = self._connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return None if found is None else str(found[0])
+
+    def _rows_of(self, index: int) -> tuple[ImageRow, ...]:
+        found = self._connection.execute(
+            "SELECT k, name, part, sha256, size_bytes, media_type, revised_prompt, url FROM images"
+            " WHERE item = ? ORDER BY k",
+            (index,),
+        )
+        names = ("k", "name", "part", "sha256", "size_bytes", "media_type", "revised_prompt", "url")
+        return tuple(ImageRow(**dict(zip(names, row, strict=True))) for row in found)
+
+    def _apply(self, changes: Sequence[Started | Ended], *, run: int | None = None) -> None:
+        execute = self._connection.execute
+        execute("BEGIN IMMEDIATE")
+        try:
+            if run is not None:
+                execute("INSERT OR REPLACE INTO meta VALUES ('run', ?)", (str(run),))
+            self._connection.executemany(
+                "UPDATE images SET placed = 1 WHERE item = ? AND name IS NOT NULL", [(index,) for index in self._placed]
+            )
+            for change in changes:
+                if isinstance(change, Started):
+                    self._start(change)
+                else:
+                    self._end(change)
+            commit(self._connection)
+        except BaseException:
+            self._roll_back()
+            raise
+        self._placed.clear()
+
+    def _start(self, change: Started) -> None:
+        # The rows of an earlier answer stay until there is another one: their images may still be there.
+        self._connection.execute(
+            "UPDATE items SET state = ?, key = ?, run = ?, spent = ?, images = 0, request_id = NULL, attempts = NULL,"
+            " elapsed = NULL, usage = NULL, error = NULL, at = ? WHERE idx = ?",
+            (State.UNFINISHED.value, change.key, change.run, change.spent, change.at, change.index),
+        )
+
+    def _end(self, change: Ended) -> None:
+        execute = self._connection.execute
+        execute(
+            "UPDATE items SET state = ?, run = coalesce(?, run), images = ?, spent = coalesce(?, spent), error = ?,"
+            " at = ?,"
+            # What is told later, of a download, leaves what the answer told.
+            " request_id = coalesce(?, request_id), attempts = coalesce(?, attempts), elapsed = coalesce(?, elapsed),"
+            " usage = coalesce(?, usage) WHERE idx = ?",
+            (
+                change.state.value,
+                change.run,
+                change.images,
+                change.spent,
+                dump(change.error),
+                change.at,
+                change.request_id,
+                change.attempts,
+                change.elapsed,
+                dump(change.usage),
+                change.index,
+            ),
+        )
+        if change.is_answer:
+            execute("DELETE FROM images WHERE item = ?", (change.index,))
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
+            [(change.index, *attrs.astuple(row)) for row in change.rows],
+        )
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+
+def commit(connection: sqlite3.Connection) -> None:
+    """Commit; the one place that does."""
+    connection.execute("COMMIT")
+
+
+class _Attached:
+    """Has a draft's tables at hand for a while."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection: Final = connection
+        self._path: Final = path
+
+    def __enter__(self) -> None:
+        self._connection.execute("ATTACH ? AS draft", (str(self._path.absolute()),))
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.execute("DETACH draft")

@@ -1,0 +1,161 @@
+"""The tables of a journal, and how its file is opened. With `journal` and `drafts` the only places with SQL."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from aiai_async.bulk.errors import JobError
+
+VERSION: Final = 1
+# "aiaj": by this `file` and we ourselves know a journal.
+_APPLICATION_ID: Final = 0x6169616A
+# 4 MiB of pages: what a job of a million rows needs besides is on the disk.
+_CACHE_KIB: Final = 4096
+# Half a MiB of log beside the journal: SQLite's own 4 MiB would not fit on a disk that is nearly full.
+_LOG_PAGES: Final = 128
+
+_TABLES: Final = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE inputs (
+    number INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    rows INTEGER NOT NULL,
+    rows_digest BLOB NOT NULL,  -- of what the rows hold, in order
+    file_digest BLOB,           -- of the file's bytes; NULL where it was no file
+    settings TEXT NOT NULL      -- JSON: the defaults of all rows
+);
+CREATE TABLE items (
+    idx INTEGER PRIMARY KEY,
+    line INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    has_custom_id INTEGER NOT NULL,
+    digest BLOB NOT NULL,       -- of the row without the defaults
+    request TEXT NOT NULL,      -- JSON: the request's fields, the defaults among them
+    n INTEGER NOT NULL,
+    state TEXT NOT NULL DEFAULT 'pending',
+    key TEXT,                   -- the Idempotency-Key, committed before it is sent
+    run INTEGER NOT NULL DEFAULT 0,
+    spent INTEGER NOT NULL DEFAULT 0,   -- images that earlier keys may have cost
+    images INTEGER NOT NULL DEFAULT 0,  -- images of the last answer
+    request_id TEXT,
+    attempts INTEGER,
+    elapsed REAL,
+    usage TEXT,                 -- JSON
+    error TEXT,                 -- JSON
+    at REAL                     -- when its state changed, in Unix seconds
+);
+CREATE TABLE images (
+    item INTEGER NOT NULL,
+    k INTEGER NOT NULL,
+    name TEXT,                  -- the file's name in images/; NULL while it is only a link
+    part TEXT,                  -- the name it was written under
+    sha256 TEXT,
+    size_bytes INTEGER,
+    media_type TEXT,
+    revised_prompt TEXT,
+    url TEXT,
+    placed INTEGER NOT NULL DEFAULT 0,  -- 1 when the rename is known to be on the disk
+    PRIMARY KEY (item, k)
+) WITHOUT ROWID;
+CREATE TABLE limits (name TEXT PRIMARY KEY, facts TEXT NOT NULL) WITHOUT ROWID;
+"""
+# Made when all rows are in: an index that grows with random ids is many times slower.
+_INDEXES: Final = """
+CREATE UNIQUE INDEX items_id ON items (id);
+CREATE INDEX items_state ON items (state);
+CREATE INDEX images_unplaced ON images (item) WHERE placed = 0 AND name IS NOT NULL;
+"""
+
+
+def create(path: Path) -> sqlite3.Connection:
+    """Make a file with the tables, without indexes; not durable until `finish` is called.
+
+    Raises:
+        sqlite3.Error: it can't be written.
+    """
+    # Made here and not by SQLite, whose error would not say why it can't be.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666))
+    connection = _connect(path)
+    try:
+        _tune(connection)
+        # Nobody else sees the file until it is whole, and a half one is thrown away.
+        connection.execute("PRAGMA journal_mode = OFF")
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.executescript(_TABLES)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def finish(connection: sqlite3.Connection) -> None:
+    """Add the indexes and say what the file is."""
+    connection.executescript(_INDEXES)
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+
+
+def open_journal(path: Path) -> sqlite3.Connection:
+    """Open a journal so that what is committed is on the disk.
+
+    Raises:
+        JobError: it is damaged, of a newer version, or can't be opened.
+    """
+    try:
+        connection = _connect(path)
+    except sqlite3.Error as error:
+        raise JobError(f"{path}: the journal can't be opened: {error}") from error
+    try:
+        _tune(connection)
+        _check(connection, path)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
+    except sqlite3.OperationalError as error:
+        connection.close()
+        raise JobError(f"{path}: the journal can't be used: {error}") from error
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise _damaged(path, str(error)) from error
+    except JobError:
+        connection.close()
+        raise
+    return connection
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    if path.stat().st_size == 0:
+        raise _damaged(path, "it is empty")
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application != _APPLICATION_ID:
+        raise JobError(f"{path} is not the journal of a job; choose another folder")
+    if version > VERSION:
+        raise JobError(
+            f"{path} is of version {version}, written by a newer aiai-async; this one knows version {VERSION}: "
+            "upgrade it, nothing was changed"
+        )
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise _damaged(path, str(verdict).replace("\n", " "))
+
+
+def _damaged(path: Path, words: str) -> JobError:
+    return JobError(
+        f"{path}: the journal is damaged ({words}); nothing was sent or changed. The images made so far are in "
+        f"{path.parent / 'images'}; put the journal back from a backup, or begin another job in another folder"
+    )
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # Used by one thread at a time, which `Journal` and `Draft` see to; which one it is changes.
+    return sqlite3.connect(
+        path.absolute().as_uri() + "?mode=rw", uri=True, isolation_level=None, check_same_thread=False, timeout=5.0
+    )
+
+
+def _tune(connection: sqlite3.Connection) -> None:
+    connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")

@@ -1,0 +1,125 @@
+"""Where the image bytes of a job go: a temporary file, synced when it is whole. Its name comes later, from `writer`.
+
+At most an eighth of a MiB is held in memory, and what came last, whatever the image's size.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import threading
+from collections.abc import Generator
+from pathlib import Path
+from typing import Final
+
+import anyio
+import anyio.to_thread
+
+from aiai_async.bulk.items import WritingError
+
+PART: Final = ".part"
+_COLLECTED_BYTES: Final = 1 << 17
+
+
+class PartSink:
+    """Writes one image to a temporary file of its own and syncs it. See `aiai_async.ImageSink`.
+
+    Args:
+        folder: where the file goes; it is made at the first write.
+        stem: what its name begins with.
+        limiter: bounds the threads of the job.
+
+    Raises:
+        WritingError: from `write` and `finish`, where the file can't be written.
+    """
+
+    __slots__ = ("_collected", "_collected_bytes", "_descriptor", "_is_aborted", "_limiter", "_lock", "path")
+
+    def __init__(self, folder: Path, stem: str, *, limiter: anyio.CapacityLimiter) -> None:
+        self.path: Final = folder / f"{stem}-{secrets.token_hex(4)}{PART}"
+        self._limiter: Final = limiter
+        self._descriptor: int | None = None
+        self._collected: list[bytes] = []
+        self._collected_bytes = 0
+        # Cancelling may end the await while the thread goes on: abort waits for it, and nothing follows.
+        self._lock: Final = threading.Lock()
+        self._is_aborted = False
+
+    async def write(self, data: bytes, /) -> None:
+        """Take the next bytes."""
+        self._collected.append(data)
+        self._collected_bytes += len(data)
+        if self._collected_bytes >= _COLLECTED_BYTES:
+            await anyio.to_thread.run_sync(self._flush, limiter=self._limiter)
+
+    async def finish(self) -> None:
+        """Write the rest and sync; the file keeps its temporary name."""
+        await anyio.to_thread.run_sync(self._finish, limiter=self._limiter)
+
+    async def abort(self) -> None:
+        """Remove what was written; also after `finish`."""
+        await anyio.to_thread.run_sync(self._abort, limiter=self._limiter)
+
+    def _flush(self) -> None:
+        with self._lock, _telling():
+            self._write_collected()
+
+    def _finish(self) -> None:
+        with self._lock, _telling():
+            self._write_collected()
+            if self._descriptor is not None:
+                sync(self._descriptor)
+                self._close()
+
+    def _write_collected(self) -> None:
+        if self._is_aborted:
+            return
+        if self._descriptor is None:
+            self._descriptor = os.open(
+                self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666
+            )
+        pieces, self._collected, self._collected_bytes = self._collected, [], 0
+        for piece in pieces:
+            view = memoryview(piece)
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+
+    def _abort(self) -> None:
+        with self._lock:
+            self._is_aborted = True
+            self._collected.clear()
+            self._close()
+            # The folder may be gone: then so is the file.
+            with contextlib.suppress(OSError):
+                self.path.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _telling() -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise WritingError(error) from error
+
+
+def sync(descriptor: int) -> None:
+    """Sync an open file; the one place that does so for images."""
+    os.fsync(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Sync a folder, so that the names in it survive a loss of power."""
+    if os.name == "nt":
+        # Windows opens no folders, and makes renames durable by itself.
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        sync(descriptor)
+    finally:
+        os.close(descriptor)

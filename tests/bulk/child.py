@@ -1,0 +1,62 @@
+"""A job in a process of its own, which can be made to die by SIGKILL at a chosen write. See test_crashes.py."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from aiai_async import AsyncImagesClient
+from aiai_async.bulk import BulkJob, journal, sink, writer
+
+WRITES: dict[str, tuple[Any, str]] = {
+    "sync": (sink, "sync"),
+    "commit": (journal, "commit"),
+    "rename": (writer, "rename"),
+}
+
+
+def die() -> None:
+    """As the kernel's out-of-memory killer does it."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def arm(name: str, at: int, when: str) -> None:
+    """Let the process die at the so-many-th call of a write, before or after it."""
+    module, attribute = WRITES[name]
+    original: Callable[..., object] = getattr(module, attribute)
+    # Several threads write.
+    numbers = itertools.count(1)
+
+    @functools.wraps(original)
+    def write(*arguments: Any) -> object:
+        number = next(numbers)
+        if number == at and when == "before":
+            die()
+        result = original(*arguments)
+        if number == at:
+            die()
+        return result
+
+    setattr(module, attribute, write)
+
+
+async def main(folder: str, source: str, concurrency: int) -> int:
+    async with AsyncImagesClient() as client:
+        job = BulkJob(Path(source), folder, client, concurrency=concurrency)
+        result = await job.run()
+    return result.exit_code
+
+
+if __name__ == "__main__":
+    folder, source, concurrency, *fault = sys.argv[1:]
+    if fault:
+        arm(fault[0], int(fault[1]), fault[2])
+    sys.exit(anyio.run(main, folder, source, int(concurrency)))
