@@ -40,9 +40,12 @@ def draw(worlds: Sequence[World], path: Path) -> None:
         end = max(record.events[-1][0] for record in records)
         for axis, policy, record in zip(axes, (OURS, _PEER), records, strict=True):
             _draw_panel(axis, world, record, end, most=max(map(_most_in_flight, records)))
-            axis.set_title(f"{policy}: {world.name}" if policy == OURS else policy, fontsize=8, loc="left")
+            said = _describe(world, record)
+            axis.set_title(f"{policy}: {world.name if policy == OURS else said}", fontsize=8, loc="left")
+            if policy == OURS:
+                axis.text(0.98, 0.38, said, transform=axis.transAxes, ha="right", fontsize=7)
             axis.set_ylabel("requests")
-    rows[0][0].legend(loc="center right", fontsize=7, frameon=False)
+    rows[0][1].legend(loc="upper right", fontsize=7, frameon=False)
     for axis in rows[-1]:
         axis.set_xlabel("minutes")
     text = io.StringIO()
@@ -66,12 +69,13 @@ def _draw_panel(axis: Any, world: World, record: Record, end: float, *, most: in
     axis.fill_between([], [], color=_COLOURS["in flight"], label="in flight")
     axis.set_zorder(below.get_zorder() + 1)
     axis.patch.set_visible(False)
-    asked = len(world.requests)
     axis.set_xlim(0, end / 60)
-    axis.set_ylim(0, 1.08 * asked)
-    lost = asked - record.admitted
-    said = f"{record.refused:,} × 429 of {record.sent:,} sent" + (f", {lost} requests lost" if lost else "")
-    axis.text(0.98, 0.06, said, transform=axis.transAxes, ha="right", fontsize=7, backgroundcolor="#ffffffc0")
+    axis.set_ylim(0, 1.08 * len(world.requests))
+
+
+def _describe(world: World, record: Record) -> str:
+    lost = len(world.requests) - record.admitted
+    return f"{record.refused:,} × 429 of {record.sent:,} sent" + (f", {lost} requests lost" if lost else "")
 
 
 def _count_in_flight(record: Record, times: Sequence[float]) -> list[int]:
