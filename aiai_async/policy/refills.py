@@ -26,6 +26,8 @@ _JITTER: Final = 0.004
 _WINDOW_OFF: Final = 0.1
 # So much has to come back before it tells how fast it does.
 _LEAST_GAIN: Final = 3.0
+# And over so long: within less, answers that overtake one another look like a bucket that fills.
+_LEAST_GAIN_TIME: Final = 0.1
 
 
 @attrs.frozen(kw_only=True)
@@ -184,7 +186,7 @@ class Refill:
         _, at, before = self._gained_from
         self._gained_from = self.limit, at, before - spent
         gained, passed = remaining - before + spent, reading.at - at + reading.jitter
-        if gained >= _LEAST_GAIN and passed > 0:
+        if gained >= _LEAST_GAIN and passed >= _LEAST_GAIN_TIME + 5 * reading.jitter:
             self._gained_from = self.limit, reading.at, remaining
             # What is left is said in whole numbers: up to one may have been there before.
             found = (gained - 1) / passed

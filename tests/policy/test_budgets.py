@@ -180,6 +180,18 @@ def test_a_bucket_of_another_window_is_told_from_readings() -> None:
     assert budget.ready_at(1.0, 0.4) == (0.4, True)
 
 
+@pytest.mark.parametrize(
+    ("passed", "window"), [(0.02, 60.0), (1.0, 15.0)], ids=["answers that overtook another", "a second"]
+)
+def test_how_fast_a_bucket_fills_is_told_over_some_time_only(passed: float, window: float) -> None:
+    """Five more than before a moment later are answers out of their order; a second later, four a second."""
+    budget = Budget("requests")
+    budget.refill.set_limit(60.0)
+    for remaining, at in [(40.0, 10.0), (45.0, 10.0 + passed)]:
+        budget.refill.note_gain(remaining, Reading(place=1, at=at, jitter=0.0, is_fresh=True), 0.0)
+    assert budget.window == window
+
+
 @pytest.mark.xfail(reason="after the first pair that fits it, no pair fits a minute any more", strict=True)
 def test_another_window_that_is_nearly_a_minute_is_a_minute() -> None:
     """What is measured is never exact."""
