@@ -87,7 +87,7 @@ def test_windows_opens_no_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with monkeypatch.context() as patch:
         patch.setattr(os, "name", "nt")
         patch.setattr(os, "open", lambda *_: pytest.fail("a folder was opened"))
-        _files._sync_folder(tmp_path)
+        _files.sync_folder(tmp_path)
 
 
 def test_a_system_that_writes_less_than_asked_for_is_asked_again(

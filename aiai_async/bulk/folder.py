@@ -19,6 +19,7 @@ from typing import Final, Self
 
 import attrs
 
+from aiai_async._files import sync_folder
 from aiai_async.bulk.drafts import Draft, Summary, explain_failure
 from aiai_async.bulk.errors import BadRow, JobError
 from aiai_async.bulk.inputs import FileInput
@@ -29,7 +30,7 @@ from aiai_async.bulk.records import Differences
 from aiai_async.bulk.recovery import Recovery, recover
 from aiai_async.bulk.report import REPORT
 from aiai_async.bulk.rows import Row
-from aiai_async.bulk.sink import PART, sync_folder
+from aiai_async.bulk.sink import PART
 from aiai_async.bulk.writer import RESERVE
 
 JOURNAL: Final = "job.sqlite"

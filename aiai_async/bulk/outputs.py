@@ -10,10 +10,11 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Final, TextIO
 
+from aiai_async._files import sync_folder
 from aiai_async.bulk.items import State
 from aiai_async.bulk.journal import Journal
 from aiai_async.bulk.records import ImageRow, Record
-from aiai_async.bulk.sink import PART, sync_folder
+from aiai_async.bulk.sink import PART
 
 RESULTS: Final = "results.jsonl"
 ERRORS: Final = "errors.jsonl"

@@ -13,10 +13,11 @@ from typing import Final
 
 import attrs
 
+from aiai_async._files import sync_folder
 from aiai_async.bulk.items import State
 from aiai_async.bulk.journal import Journal
 from aiai_async.bulk.records import Ended, ImageRow
-from aiai_async.bulk.sink import PART, sync_folder
+from aiai_async.bulk.sink import PART
 from aiai_async.bulk.writer import rename
 
 LOST: Final = "LostImage"

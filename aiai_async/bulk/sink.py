@@ -6,7 +6,6 @@ At most an eighth of a MiB is held in memory, and what came last, whatever the i
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import threading
 from collections.abc import Generator
@@ -16,6 +15,7 @@ from typing import Final
 import anyio
 import anyio.to_thread
 
+from aiai_async._files import PartFile
 from aiai_async.bulk.items import WritingError
 
 PART: Final = ".part"
@@ -26,7 +26,7 @@ class PartSink:
     """Writes one image to a temporary file of its own and syncs it. See `aiai_async.ImageSink`.
 
     Args:
-        folder: where the file goes; it is made at the first write.
+        folder: where the file goes, which is made at the first write.
         stem: what its name begins with.
         limiter: bounds the threads of the job.
 
@@ -34,12 +34,12 @@ class PartSink:
         WritingError: from `write` and `finish`, where the file can't be written.
     """
 
-    __slots__ = ("_collected", "_collected_bytes", "_descriptor", "_is_aborted", "_limiter", "_lock", "path")
+    __slots__ = ("_collected", "_collected_bytes", "_file", "_is_aborted", "_limiter", "_lock", "path")
 
     def __init__(self, folder: Path, stem: str, *, limiter: anyio.CapacityLimiter) -> None:
         self.path: Final = folder / f"{stem}-{secrets.token_hex(4)}{PART}"
         self._limiter: Final = limiter
-        self._descriptor: int | None = None
+        self._file: PartFile | None = None
         self._collected: list[bytes] = []
         self._collected_bytes = 0
         # Cancelling may end the await while the thread goes on: abort waits for it, and nothing follows.
@@ -68,36 +68,26 @@ class PartSink:
     def _finish(self) -> None:
         with self._lock, _telling():
             self._write_collected()
-            if self._descriptor is not None:
-                sync(self._descriptor)
-                self._close()
+            if self._file is not None:
+                self._file.finish()
 
     def _write_collected(self) -> None:
         if self._is_aborted:
             return
-        if self._descriptor is None:
-            self._descriptor = os.open(
-                self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666
-            )
+        if self._file is None:
+            self._file = PartFile(self.path)
         pieces, self._collected, self._collected_bytes = self._collected, [], 0
-        for piece in pieces:
-            view = memoryview(piece)
-            while view:
-                view = view[os.write(self._descriptor, view) :]
+        self._file.write(pieces)
 
     def _abort(self) -> None:
         with self._lock:
             self._is_aborted = True
             self._collected.clear()
-            self._close()
+            file, self._file = self._file, None
             # The folder may be gone: then so is the file.
             with contextlib.suppress(OSError):
-                self.path.unlink(missing_ok=True)
-
-    def _close(self) -> None:
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
+                if file is not None:
+                    file.abort()
 
 
 @contextlib.contextmanager
@@ -106,20 +96,3 @@ def _telling() -> Generator[None]:
         yield
     except OSError as error:
         raise WritingError(error) from error
-
-
-def sync(descriptor: int) -> None:
-    """Sync an open file; the one place that does so for images."""
-    os.fsync(descriptor)
-
-
-def sync_folder(folder: Path) -> None:
-    """Sync a folder, so that the names in it survive a loss of power."""
-    if os.name == "nt":
-        # Windows opens no folders, and makes renames durable by itself.
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        sync(descriptor)
-    finally:
-        os.close(descriptor)

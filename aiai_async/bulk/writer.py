@@ -15,10 +15,10 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
+from aiai_async._files import sync_folder
 from aiai_async.bulk.journal import Journal
 from aiai_async.bulk.records import Ended, ImageRow, Started
 from aiai_async.bulk.room import find_free_bytes
-from aiai_async.bulk.sink import sync_folder
 
 # Enough to make the wait for the disk small for each; more would only make the others wait.
 _MOST_AT_ONCE: Final = 256

@@ -13,7 +13,8 @@ from rich.text import Text
 from aiai_async.bulk import Progress
 from aiai_async.cli._job_output import PlainJobOutput
 from aiai_async.cli._job_words import describe_progress
-from aiai_async.cli._output import is_terminal, may_colour
+from aiai_async.cli._live import make_console
+from aiai_async.cli._output import is_terminal
 from aiai_async.cli._words import one_line
 
 _FRAMES_PER_SECOND: Final = 4
@@ -24,14 +25,7 @@ class LiveJobOutput(PlainJobOutput):
 
     def __init__(self) -> None:
         super().__init__()
-        self._console: Final = Console(
-            file=sys.stdout,
-            force_terminal=True,
-            color_system="auto" if may_colour(sys.stdout) else None,
-            markup=False,
-            emoji=False,
-            highlight=False,
-        )
+        self._console: Final = make_console()
         self._shares_terminal: Final = is_terminal(sys.stderr)
         self._state: Final = _State()
         self._live: Final = Live(

@@ -28,6 +28,18 @@ _FRAMES_IN_ASCII: Final = "|/-\\"
 _FRAMES_PER_SECOND: Final = 10
 
 
+def make_console() -> Console:
+    """Make what writes to a terminal, and interprets nothing that comes from a prompt or a server."""
+    return Console(
+        file=sys.stdout,
+        force_terminal=True,
+        color_system="auto" if may_colour(sys.stdout) else None,
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
+
+
 class LiveOutput:
     """Live lines. What failed is said between them where standard error is the terminal too."""
 
@@ -35,14 +47,7 @@ class LiveOutput:
     """See `Output`; a terminal that goes away takes the program with it."""
 
     def __init__(self) -> None:
-        self._console: Final = Console(
-            file=sys.stdout,
-            force_terminal=True,
-            color_system="auto" if may_colour(sys.stdout) else None,
-            markup=False,
-            emoji=False,
-            highlight=False,
-        )
+        self._console: Final = make_console()
         self._mark: Final = MARKS[is_unicode(sys.stdout)]
         self._rows: Final = _Rows(_FRAMES if is_unicode(sys.stdout) else _FRAMES_IN_ASCII)
         # On the same terminal standard error goes through rich, log lines too; a file gets its lines directly.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
 from aiai_async import AIAIError, Image, ImageCompletedEvent, PartialImageEvent, Usage
+from aiai_async.bulk.outcomes import to_plain
 from aiai_async.cli._words import count, format_seconds, format_size, one_line, shorten
 
 # Attributes of errors that programs decide by.
@@ -203,7 +204,7 @@ def to_object(outcome: Outcome) -> dict[str, object]:
         "prompt": outcome.prompt,
         "paths": _list_paths(outcome.images),
         **({"partial_paths": _list_paths(outcome.partial_images)} if outcome.was_streamed else {}),
-        "usage": None if outcome.usage is None else _to_plain(outcome.usage),
+        "usage": None if outcome.usage is None else to_plain(outcome.usage),
         "request_id": outcome.request_id,
         "elapsed": round(outcome.elapsed, 3),
     }
@@ -219,7 +220,7 @@ def arrival_to_object(arrival: Arrival) -> dict[str, object]:
     if isinstance(event, PartialImageEvent):
         shown["partial_image_index"] = event.partial_image_index
     else:
-        shown["usage"] = None if event.usage is None else _to_plain(event.usage)
+        shown["usage"] = None if event.usage is None else to_plain(event.usage)
     return {
         **shown,
         "media_type": event.image.media_type if saved is None else saved.media_type,
@@ -244,17 +245,3 @@ def _error_to_object(error: Exception, *, was_sent: bool) -> dict[str, object]:
         "may_have_been_billed": was_sent and isinstance(error, AIAIError) and error.may_have_been_billed,
         "was_sent": was_sent,
     }
-
-
-def _to_plain(value: Any) -> dict[str, object]:
-    """Give usage as the server wrote it: unknown fields beside the known ones, and nothing that was left out."""
-    # Any: usage and its details are two classes with one thing in common, that they are attrs classes.
-    fields: dict[str, object] = {}
-    for name in (field.name for field in attrs.fields(type(value))):
-        part = getattr(value, name)
-        if name == "extra":
-            assert isinstance(part, Mapping)
-            fields.update(part)
-        elif part is not None:
-            fields[name] = _to_plain(part) if attrs.has(type(part)) else part
-    return fields

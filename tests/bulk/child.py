@@ -13,11 +13,11 @@ from typing import Any
 
 import anyio
 
-from aiai_async import AsyncImagesClient
-from aiai_async.bulk import BulkJob, journal, sink, writer
+from aiai_async import AsyncImagesClient, _files
+from aiai_async.bulk import BulkJob, journal, writer
 
 WRITES: dict[str, tuple[Any, str]] = {
-    "sync": (sink, "sync"),
+    "sync": (_files, "sync"),
     "commit": (journal, "commit"),
     "rename": (writer, "rename"),
 }

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from aiai_async.bulk import BulkJob, JobError, sink, writer
+from aiai_async import _files
+from aiai_async.bulk import BulkJob, JobError, writer
 from aiai_async.bulk import journal as journals
 from aiai_async.bulk.room import Room
 
@@ -114,7 +115,7 @@ async def test_writes_that_fail_from_some_time_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, at: int
 ) -> None:
     """Whichever it is, the job stops and says so, and with a disk that works again every image is there."""
-    modules = {"sync": sink, "commit": journals, "rename": writer}
+    modules = {"sync": _files, "commit": journals, "rename": writer}
     error: Exception = OSError(errno.EIO, "Input/output error")
     if name == "commit":
         error = journals.sqlite3.OperationalError("disk I/O error")
