@@ -256,13 +256,23 @@ def test_lines_without_a_terminal(server: LocalServer, capsys: Output, monkeypat
     assert found.err.count("failed for good: 400") == 20 and "more failures are only counted" in found.err
 
 
-def test_one_number_is_in_flight(server: LocalServer, capsys: Output) -> None:
+def test_one_number_is_in_flight(server: LocalServer, capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
     """The job's own, beside why it waits."""
     process = ["batch", write_prompts(3), "--out", "job", *SMALL, "--rpm", "1", "--json"]
+    has_waited = threading.Event()
+    write = _job_output.JSONJobOutput._write_progress
+
+    def note(self: _job_output.JSONJobOutput, progress: Progress) -> None:
+        write(self, progress)
+        if progress.waiting:
+            has_waited.set()
+
+    monkeypatch.setattr(_job_output.JSONJobOutput, "_write_progress", note)
+    monkeypatch.setattr(_job_output.JSONJobOutput, "_every", 0.0)
 
     def interrupt() -> None:
         wait_for(server, 1)
-        time.sleep(2.5)
+        has_waited.wait(20)
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
