@@ -19,7 +19,7 @@ TYPED := $(wildcard aiai_async tools examples tests/typing benchmarks)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint format unit build wheels lowest ratelimit clean
+.PHONY: help demo test lint format system unit build wheels lowest ratelimit clean
 
 ## help: this list
 help:
@@ -57,8 +57,12 @@ format: .venv/dev.stamp
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
+## system: install the system programs that tests use (a browser, a terminal), as root with apt-get
+system: .venv/dev.stamp
+	@$(BIN)/python tools/system_programs.py
+
 ## unit: the tests, then coverage: 100 % of the core, 90 % of the package (one process: WORKERS=0)
-unit: .venv/dev.stamp
+unit: .venv/dev.stamp system
 	@echo "--- unit: pytest"
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --cov --cov-report=
 	@echo "--- unit: coverage of the core, 100 % of lines and branches"
@@ -80,7 +84,7 @@ wheels: build
 	@pythons=$$($(BIN)/python tools/pythons.py) && $(BIN)/python tools/check_wheel.py $$pythons
 
 ## lowest: the tests with the oldest versions of the dependencies that pyproject.toml allows, on the oldest Python here
-lowest: .venv-lowest/dev.stamp
+lowest: .venv-lowest/dev.stamp system
 	@echo "--- lowest: pytest with the oldest dependencies allowed"
 	@.venv-lowest/bin/python -m pytest -q -n $(WORKERS)
 
