@@ -241,6 +241,8 @@ class Attempts:
     def _report(self, permit: Permit, head: AnswerHead, problem: Problem) -> None:
         """Tell the queue what an answer that is no 2xx says of limits."""
         error, retry_after = problem.error, problem.retry_after
+        if self._watch is not None and head.status == 429:
+            self._watch.refusals += 1
         facts = parse_limits(head.headers, error.message, now=time.time())
         if isinstance(error, QuotaExceededError):
             permit.note_quota(error)

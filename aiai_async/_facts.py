@@ -9,7 +9,8 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, Literal, overload
+from types import MappingProxyType
+from typing import Any, Final, Literal, NoReturn, overload
 
 import attrs
 
@@ -115,6 +116,87 @@ def _add(one: Any, other: Any) -> Any:
         else:
             sums[name] = mine + theirs if isinstance(mine, int) else _add(mine, theirs)
     return type(one)(**sums)
+
+
+CostSource = Literal["server", "prices", "estimate"]
+"""Who says what something costs: the server, prices with what it was billed for, or prices before it was made."""
+
+
+class Cost(float):
+    """What something costs, in US dollars: a number that adds, compares and formats as one, and says where it is from.
+
+    What isn't known is None everywhere, never 0.
+
+    Args:
+        usd: US dollars, 0 or more.
+        source: who says so.
+        parts: US dollars by kind: `text_input`, `cached_text_input`, `image_input`, `cached_image_input`,
+            `text_output`, `image_output`, or `images` where they have a price each.
+        priced_on: the day the prices are of; None where they were not needed, or have none.
+
+    Raises:
+        ValueError: it is no amount of money.
+
+    Example:
+        >>> cost = Cost(0.0421, source="prices", parts={"image_output": 0.042, "text_input": 0.0001})
+        >>> f"{cost:.3f}", cost < 0.05
+        ('0.042', True)
+        >>> cost
+        Cost(0.0421, source='prices')
+    """
+
+    __slots__ = ("parts", "priced_on", "source")
+
+    source: CostSource
+    """Who says so."""
+    parts: Mapping[str, float]
+    """US dollars by kind; empty where the server states only the sum."""
+    priced_on: dt.date | None
+    """The day the prices are of; None where they were not needed, or have none."""
+
+    def __new__(
+        cls,
+        usd: float,
+        *,
+        source: CostSource = "prices",
+        parts: Mapping[str, float] | None = None,
+        priced_on: dt.date | None = None,
+    ) -> Cost:
+        if not 0 <= usd < math.inf:
+            raise ValueError(f"usd: {usd!r} is not a number of 0 or more")
+        self = super().__new__(cls, usd)
+        for name, value in (
+            ("source", source),
+            ("parts", MappingProxyType({**(parts or {})})),
+            ("priced_on", priced_on),
+        ):
+            object.__setattr__(self, name, value)
+        return self
+
+    @property
+    def usd(self) -> float:
+        """US dollars, as a plain float."""
+        return float(self)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise attrs.exceptions.FrozenInstanceError
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise attrs.exceptions.FrozenInstanceError
+
+    def __repr__(self) -> str:
+        return f"Cost({float(self)!r}, source={self.source!r})"
+
+    def __str__(self) -> str:
+        return repr(float(self))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The return type is that of object.__reduce__, which is typed no more narrowly.
+        return _make_cost, (float(self), self.source, dict(self.parts), self.priced_on)
+
+
+def _make_cost(usd: float, source: CostSource, parts: Mapping[str, float], priced_on: dt.date | None) -> Cost:
+    return Cost(usd, source=source, parts=parts, priced_on=priced_on)
 
 
 def _positive(_: object, attribute: attrs.Attribute[Any], value: float | None) -> None:

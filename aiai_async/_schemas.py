@@ -18,7 +18,7 @@ import pybase64
 
 from aiai_async import _files
 from aiai_async._errors import DownloadError
-from aiai_async._facts import Usage
+from aiai_async._facts import Cost, Usage
 from aiai_async._models import check
 from aiai_async._secret import strip_query
 
@@ -292,6 +292,8 @@ class ImagesResponse:
     """Fields of the server that this package doesn't know."""
     http: HTTPInfo | None = attrs.field(default=None, eq=False)
     """How the answer came; None where it was made by hand."""
+    cost: Cost | None = attrs.field(default=None, eq=False)
+    """US dollars that the answer cost: as the server says, else by the prices; None where neither is known."""
 
     @property
     def image(self) -> Image:

@@ -154,7 +154,7 @@ class CallWatch:
         on_pause: is called when an attempt failed and another one will follow.
     """
 
-    __slots__ = ("_on_begin", "_on_pause", "is_under_way", "was_paused", "was_under_way")
+    __slots__ = ("_on_begin", "_on_pause", "is_under_way", "refusals", "was_paused", "was_under_way")
 
     def __init__(self, *, on_begin: Callable[[], None], on_pause: Callable[[], None]) -> None:
         self._on_begin: Final = on_begin
@@ -164,6 +164,8 @@ class CallWatch:
         """Whether any attempt was let go so far."""
         self.was_paused = False
         """Whether an attempt failed and another one was to follow."""
+        self.refusals = 0
+        """Answers with status 429."""
 
     def begin(self) -> None:
         """Note that an attempt was let go.

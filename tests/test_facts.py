@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiai_async._facts import Headers, Limits, LimitStatus, QueueStatus, RateLimits, TokenDetails, Usage
+from aiai_async._facts import Cost, Headers, Limits, LimitStatus, QueueStatus, RateLimits, TokenDetails, Usage
 
 HEADERS = Headers([("Content-Type", "a"), ("X-Request-Id", "1"), ("content-type", "b")])
 
@@ -138,3 +138,47 @@ def test_limits_are_a_value() -> None:
     assert limits != [REQUESTS]  # type: ignore[comparison-overlap] # that is the case
     for twin in (pickle.loads(pickle.dumps(limits)), copy.deepcopy(limits)):
         assert twin == limits
+
+
+PARTS = {"text_input": 0.0001, "image_output": 0.042}
+
+
+def test_a_cost_is_a_number() -> None:
+    """It adds, compares and formats as one."""
+    cost = Cost(0.0421, source="prices", parts=PARTS, priced_on=dt.date(2026, 11, 5))
+    assert cost == 0.0421 and cost < 0.05 and hash(cost) == hash(0.0421)
+    assert sum([cost, cost]) == pytest.approx(0.0842)
+    assert f"{cost:.3f}" == "0.042" and str(cost) == "0.0421"
+    assert type(cost.usd) is float and cost.usd == 0.0421
+    assert repr(cost) == "Cost(0.0421, source='prices')"
+    assert cost.parts == PARTS and cost.priced_on == dt.date(2026, 11, 5)
+    assert Cost(0).parts == {} and Cost(0).priced_on is None
+
+
+def test_a_cost_is_frozen() -> None:
+    """Nor do its parts change with the mapping they came from."""
+    parts = dict(PARTS)
+    cost = Cost(0.0421, parts=parts)
+    parts["images"] = 1.0
+    assert cost.parts == PARTS
+    with pytest.raises(AttributeError):
+        cost.source = "server"
+    with pytest.raises(AttributeError):
+        del cost.source
+    with pytest.raises(TypeError):
+        cost.parts["images"] = 1.0  # type: ignore[index] # that is the case
+
+
+def test_a_cost_survives_pickling_and_copying() -> None:
+    """With what it says of itself."""
+    cost = Cost(0.0421, source="server", parts=PARTS, priced_on=dt.date(2026, 11, 5))
+    for twin in (pickle.loads(pickle.dumps(cost)), copy.copy(cost), copy.deepcopy(cost)):
+        assert type(twin) is Cost and twin == cost and repr(twin) == repr(cost)
+        assert (twin.parts, twin.priced_on) == (cost.parts, cost.priced_on)
+
+
+@pytest.mark.parametrize("usd", [-0.01, math.nan, math.inf, -math.inf])
+def test_what_is_no_amount_of_money_is_no_cost(usd: float) -> None:
+    """Unknown is None."""
+    with pytest.raises(ValueError, match="usd: "):
+        Cost(usd)

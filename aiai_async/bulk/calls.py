@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Final
 
 import anyio
@@ -10,6 +11,7 @@ from aiai_async import AsyncImagesClient, ImageRequest, ImagesResponse
 from aiai_async._shared import CALL_WATCH, CallWatch
 from aiai_async._sinks import SinkFactory
 from aiai_async.bulk.items import Item
+from aiai_async.bulk.waits import Waits
 
 
 class CalledBack(Exception):
@@ -21,15 +23,21 @@ class Call:
 
     Args:
         client: sends it.
+        waits: is told when it waits.
     """
 
-    __slots__ = ("_client", "_is_stopping", "_scope", "_watch")
+    __slots__ = ("_client", "_is_counted", "_is_stopping", "_scope", "_waits", "_watch", "sent_at")
 
-    def __init__(self, client: AsyncImagesClient) -> None:
+    def __init__(self, client: AsyncImagesClient, waits: Waits | None = None) -> None:
         self._client: Final = client
+        self._waits: Final = waits or Waits()
+        self._is_counted = False
+        """Whether `waits` was told that it waits, and not yet that it doesn't."""
         self._scope: Final = anyio.CancelScope()
-        self._watch: Final = CallWatch(on_begin=self._check, on_pause=self._note_pause)
+        self._watch: Final = CallWatch(on_begin=self._begin, on_pause=self._note_pause)
         self._is_stopping = False
+        self.sent_at: float | None = None
+        """When its first attempt was let go, in Unix seconds; None where none was."""
 
     @property
     def is_waiting(self) -> bool:
@@ -60,11 +68,14 @@ class Call:
         # Any: the fields were checked when the row was read.
         fields: dict[str, Any] = {**item.request}
         token = CALL_WATCH.set(self._watch)
+        self._count(is_waiting=True)
         try:
             with self._scope:
                 return await self._client.generate(ImageRequest(**fields), sink=sink, idempotency_key=key)
         finally:
             CALL_WATCH.reset(token)
+            self._count(is_waiting=False)
+            self._waits.refusals += self._watch.refusals
         raise CalledBack
 
     def stop_waiting(self) -> None:
@@ -73,11 +84,24 @@ class Call:
         if not self._watch.is_under_way:
             self._scope.cancel()
 
+    def _begin(self) -> None:
+        self._check()
+        self._count(is_waiting=False)
+        if self.sent_at is None:
+            self.sent_at = time.time()
+
     def _check(self) -> None:
         # Cancelling is not enough: up to the first byte there may be no point at which it is noticed.
         if self._is_stopping:
             raise CalledBack
 
     def _note_pause(self) -> None:
+        self._count(is_waiting=True)
         if self._is_stopping:
             self._scope.cancel()
+
+    def _count(self, *, is_waiting: bool) -> None:
+        if is_waiting != self._is_counted:
+            self._is_counted = is_waiting
+            change = self._waits.begin if is_waiting else self._waits.end
+            change(now=anyio.current_time())

@@ -93,6 +93,12 @@ class Item:
     """Images that its last answer held."""
     spent: int = 0
     """Images that earlier keys of it may have cost."""
+    cost: float | None = None
+    """US dollars that its last answer cost; None where that isn't known."""
+    estimate: float | None = None
+    """US dollars that it was expected to cost at most when it was last sent; None where that wasn't known."""
+    spent_cost: float = 0.0
+    """US dollars that earlier keys of it may have cost."""
 
 
 class WritingError(Exception):

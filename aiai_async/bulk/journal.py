@@ -23,7 +23,9 @@ from aiai_async.bulk.records import (
     Differences,
     Ended,
     ImageRow,
+    KnownCost,
     Record,
+    RunRow,
     Started,
     dump,
     to_item,
@@ -47,12 +49,15 @@ class Journal:
         self._connection: Final = schema.open_journal(path)
         # Renames that are on the disk; the next transaction says so, for a sync of its own would cost as much as one.
         self._placed: list[int] = []
+        # How the run goes; written with the next transaction where it is not.
+        self._run: RunRow | None = None
+        self._written_run: RunRow | None = None
 
     def close(self) -> None:
         """Write what is to be written and close the file; it is one file then, without a log beside it."""
         with self._lock:
             try:
-                if self._placed:
+                if self._placed or self._run is not self._written_run:
                     self._apply([])
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             finally:
@@ -73,6 +78,10 @@ class Journal:
         """
         with self._lock:
             self._apply(changes, run=run)
+
+    def note_run(self, run: RunRow) -> None:
+        """Note how a run goes, or went; written with the next change. This alone takes no turn and blocks nobody."""
+        self._run = run
 
     def note_placed(self, indexes: Iterable[int]) -> None:
         """Note that the files of these items have their names, durably; written with the next change."""
@@ -118,6 +127,26 @@ class Journal:
             }
 
     # -- what there is
+
+    def runs(self) -> list[RunRow]:
+        """Give the runs of the job, in their order; those of version 1 are not known."""
+        with self._lock:
+            found = self._connection.execute(
+                "SELECT run, started_at, ended_at, reason, coalesce(refusals, 0), coalesce(waited, 0.0) FROM runs"
+                " ORDER BY run"
+            ).fetchall()
+        names = [field.name for field in attrs.fields(RunRow)]
+        return [RunRow(**dict(zip(names, row, strict=True))) for row in found]
+
+    def cost(self) -> KnownCost:
+        """Add up what the answers of the items cost, as far as that is known."""
+        answered = (State.DONE.value, State.LINKED.value)
+        with self._lock:
+            usd, unknown = self._connection.execute(
+                "SELECT total(cost), coalesce(sum(cost IS NULL AND state IN (?, ?)), 0) FROM items WHERE state <> ?",
+                (*answered, State.PENDING.value),
+            ).fetchone()
+        return KnownCost(usd=usd, unknown=unknown)
 
     def count(self) -> dict[State, int]:
         """Count the items by state."""
@@ -283,11 +312,13 @@ class Journal:
         return tuple(ImageRow(**dict(zip(names, row, strict=True))) for row in found)
 
     def _apply(self, changes: Sequence[Started | Ended], *, run: int | None = None) -> None:
-        execute = self._connection.execute
+        execute, run_row = self._connection.execute, self._run
         execute("BEGIN IMMEDIATE")
         try:
             if run is not None:
                 execute("INSERT OR REPLACE INTO meta VALUES ('run', ?)", (str(run),))
+            if run_row is not None and run_row is not self._written_run:
+                execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)", attrs.astuple(run_row))
             self._connection.executemany(
                 "UPDATE images SET placed = 1 WHERE item = ? AND name IS NOT NULL", [(index,) for index in self._placed]
             )
@@ -301,34 +332,51 @@ class Journal:
             self._roll_back()
             raise
         self._placed.clear()
+        self._written_run = run_row
 
     def _start(self, change: Started) -> None:
         # The rows of an earlier answer stay until there is another one: their images may still be there.
         self._connection.execute(
-            "UPDATE items SET state = ?, key = ?, run = ?, spent = ?, images = 0, request_id = NULL, attempts = NULL,"
-            " elapsed = NULL, usage = NULL, error = NULL, at = ? WHERE idx = ?",
-            (State.UNFINISHED.value, change.key, change.run, change.spent, change.at, change.index),
+            "UPDATE items SET state = ?, key = ?, run = ?, spent = ?, spent_cost = ?, estimate = ?, images = 0,"
+            " request_id = NULL, attempts = NULL, elapsed = NULL, usage = NULL, error = NULL, cost = NULL,"
+            " cost_source = NULL, sent_at = NULL, at = ? WHERE idx = ?",
+            (
+                State.UNFINISHED.value,
+                change.key,
+                change.run,
+                change.spent,
+                change.spent_cost,
+                change.estimate,
+                change.at,
+                change.index,
+            ),
         )
 
     def _end(self, change: Ended) -> None:
         execute = self._connection.execute
         execute(
-            "UPDATE items SET state = ?, run = coalesce(?, run), images = ?, spent = coalesce(?, spent), error = ?,"
-            " at = ?,"
+            "UPDATE items SET state = ?, run = coalesce(?, run), images = ?, spent = coalesce(?, spent),"
+            " spent_cost = coalesce(?, spent_cost), estimate = coalesce(?, estimate), error = ?, at = ?,"
             # What is told later, of a download, leaves what the answer told.
             " request_id = coalesce(?, request_id), attempts = coalesce(?, attempts), elapsed = coalesce(?, elapsed),"
-            " usage = coalesce(?, usage) WHERE idx = ?",
+            " usage = coalesce(?, usage), sent_at = coalesce(?, sent_at), cost = coalesce(?, cost),"
+            " cost_source = coalesce(?, cost_source) WHERE idx = ?",
             (
                 change.state.value,
                 change.run,
                 change.images,
                 change.spent,
+                change.spent_cost,
+                change.estimate,
                 dump(change.error),
                 change.at,
                 change.request_id,
                 change.attempts,
                 change.elapsed,
                 dump(change.usage),
+                change.sent_at,
+                change.cost,
+                change.cost_source,
                 change.index,
             ),
         )

@@ -18,7 +18,7 @@ _FACTS: Final = ("code", "status_code", "param", "phase", "retry_after", "url")
 _LONGEST_MESSAGE: Final = 2000
 
 
-def answered(item: Item, response: ImagesResponse, *, run: int, at: float) -> Ended:
+def answered(item: Item, response: ImagesResponse, *, run: int, at: float, sent_at: float | None = None) -> Ended:
     """Make the change of an item that was answered: done, or linked where not every image is here yet."""
     rows = tuple(to_row(item, k, image) for k, image in enumerate(response.data))
     http = response.http
@@ -34,6 +34,9 @@ def answered(item: Item, response: ImagesResponse, *, run: int, at: float) -> En
         attempts=None if http is None else http.attempts,
         elapsed=None if http is None else http.elapsed,
         usage=None if response.usage is None else to_plain(response.usage),
+        sent_at=sent_at,
+        cost=None if response.cost is None else response.cost.usd,
+        cost_source=None if response.cost is None else response.cost.source,
     )
 
 
@@ -60,6 +63,7 @@ def failed(
     run: int,
     at: float,
     elapsed: float,
+    sent_at: float | None = None,
     was_sent: bool = True,
     may_have_been_billed: bool = False,
 ) -> Ended:
@@ -71,6 +75,7 @@ def failed(
         run: the run's number.
         at: Unix seconds.
         elapsed: seconds that the request took.
+        sent_at: when its first attempt was let go, in Unix seconds; None where none was.
         was_sent: False where no attempt was let go.
         may_have_been_billed: whether an attempt before the last one may have been; errors of the API know it.
     """
@@ -92,6 +97,7 @@ def failed(
         request_id=getattr(error, "request_id", None),
         attempts=getattr(error, "attempts", None),
         elapsed=elapsed,
+        sent_at=sent_at,
         error={
             **describe_error(error),
             "may_have_been_billed": state in (State.UNKNOWN, State.UNFINISHED) or spent is not None,
@@ -120,6 +126,11 @@ def put_back(item: Item, earlier: Record | None, *, at: float) -> Ended:
         elapsed=earlier.elapsed,
         usage=earlier.usage,
         error=earlier.error,
+        sent_at=earlier.sent_at,
+        cost=earlier.cost,
+        cost_source=earlier.cost_source,
+        estimate=earlier.item.estimate,
+        spent_cost=earlier.item.spent_cost,
     )
 
 
@@ -135,6 +146,9 @@ def answer_of(record: Record, *, at: float) -> Ended:
         attempts=record.attempts,
         elapsed=record.elapsed,
         usage=record.usage,
+        sent_at=record.sent_at,
+        cost=record.cost,
+        cost_source=record.cost_source,
     )
 
 

@@ -44,6 +44,8 @@ def to_result(record: Record) -> dict[str, Any]:
         "images": [_to_image(row) for row in record.rows],
         "revised_prompt": next((row.revised_prompt for row in record.rows if row.revised_prompt), None),
         "usage": record.usage,
+        "cost_usd": record.cost,
+        "cost_source": record.cost_source,
         "request_id": record.request_id,
         "attempts": record.attempts,
         "elapsed": _round(record.elapsed),
@@ -61,6 +63,7 @@ def to_error(record: Record) -> dict[str, Any]:
         "code": error.get("code"),
         "status_code": error.get("status_code"),
         "may_have_been_billed": record.item.state in _MAY_BE_BILLED or record.item.spent > 0,
+        "cost_usd": record.cost,
         "request_id": record.request_id,
         "attempts": record.attempts,
     }

@@ -10,8 +10,9 @@ import attrs
 
 from aiai_async.bulk.items import Item, State
 
-ITEM_COLUMNS: Final = "idx, id, has_custom_id, request, n, state, key, images, spent"
-RECORD_COLUMNS: Final = f"{ITEM_COLUMNS}, line, request_id, attempts, elapsed, usage, error"
+ITEM_COLUMNS: Final = "idx, id, has_custom_id, request, n, state, key, images, spent, cost, estimate, spent_cost"
+RECORD_COLUMNS: Final = f"{ITEM_COLUMNS}, line, request_id, attempts, elapsed, usage, error, at, sent_at, cost_source"
+_ITEM_COUNT: Final = len(ITEM_COLUMNS.split(","))
 
 
 @attrs.frozen(kw_only=True)
@@ -42,6 +43,10 @@ class Started:
     spent: int
     """Images that its earlier keys may have cost."""
     at: float
+    estimate: float | None = None
+    """US dollars that it may cost at most, as far as prices tell; None where they are unknown."""
+    spent_cost: float = 0.0
+    """US dollars that its earlier keys may have cost."""
 
 
 @attrs.frozen(kw_only=True)
@@ -66,6 +71,16 @@ class Ended:
     elapsed: float | None = None
     usage: Mapping[str, object] | None = None
     error: Mapping[str, object] | None = None
+    sent_at: float | None = None
+    """When its first attempt was let go, in Unix seconds; None where none was."""
+    cost: float | None = None
+    """US dollars that the answer cost; None where that isn't known."""
+    cost_source: str | None = None
+    """Who says so: see `aiai_async.Cost.source`."""
+    estimate: float | None = None
+    """US dollars that it was expected to cost at most; None: as it was."""
+    spent_cost: float | None = None
+    """US dollars that its earlier keys may have cost; None: as it was."""
 
 
 @attrs.frozen(kw_only=True)
@@ -81,6 +96,44 @@ class Record:
     usage: Mapping[str, Any] | None
     """Any: it is JSON."""
     error: Mapping[str, Any] | None
+    at: float | None = None
+    """When its state changed, in Unix seconds: when it ended, where it has."""
+    sent_at: float | None = None
+    """When the first attempt of its last answer or failure was let go, in Unix seconds; None where that isn't known."""
+    cost_source: str | None = None
+    """Who says what it cost; None where nobody does."""
+
+    @property
+    def cost(self) -> float | None:
+        """US dollars that its last answer cost; None where that isn't known."""
+        return self.item.cost
+
+
+@attrs.frozen(kw_only=True)
+class RunRow:
+    """One run of a job."""
+
+    run: int
+    started_at: float | None = None
+    """Unix seconds."""
+    ended_at: float | None = None
+    """Unix seconds; None while it runs, and where it was killed."""
+    reason: str | None = None
+    """Why it ended; see `items.Reason`."""
+    refusals: int = 0
+    """Answers with status 429 that it met."""
+    waited: float = 0.0
+    """Seconds in which requests were ready and none was let go."""
+
+
+@attrs.frozen(kw_only=True)
+class KnownCost:
+    """What the answers of a job cost, as far as that is known."""
+
+    usd: float
+    """The sum of what is known."""
+    unknown: int
+    """Items that were answered and whose cost isn't known."""
 
 
 @attrs.frozen(kw_only=True)
@@ -118,7 +171,7 @@ def _load(text: str | None) -> dict[str, Any] | None:
 def to_item(row: Sequence[Any]) -> Item:
     """Read the columns of `ITEM_COLUMNS`."""
     # Any: what sqlite3 gives has no narrower type.
-    index, row_id, has_custom_id, request, n, state, key, images, spent = row
+    index, row_id, has_custom_id, request, n, state, key, images, spent, cost, estimate, spent_cost = row
     return Item(
         index=index,
         id=row_id,
@@ -129,14 +182,17 @@ def to_item(row: Sequence[Any]) -> Item:
         key=key,
         images=images,
         spent=spent,
+        cost=cost,
+        estimate=estimate,
+        spent_cost=spent_cost,
     )
 
 
 def to_record(row: Sequence[Any], rows: tuple[ImageRow, ...]) -> Record:
     """Read the columns of `RECORD_COLUMNS`."""
-    line, request_id, attempts, elapsed, usage, error = row[9:]
+    line, request_id, attempts, elapsed, usage, error, at, sent_at, cost_source = row[_ITEM_COUNT:]
     return Record(
-        item=to_item(row[:9]),
+        item=to_item(row[:_ITEM_COUNT]),
         rows=rows,
         line=line,
         request_id=request_id,
@@ -144,4 +200,7 @@ def to_record(row: Sequence[Any], rows: tuple[ImageRow, ...]) -> Record:
         elapsed=elapsed,
         usage=_load(usage),
         error=_load(error),
+        at=at,
+        sent_at=sent_at,
+        cost_source=cost_source,
     )

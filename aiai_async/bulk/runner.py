@@ -38,9 +38,10 @@ from aiai_async.bulk.keys import watch_key
 from aiai_async.bulk.listeners import Listeners, OnItem, OnProgress
 from aiai_async.bulk.outcomes import answer_of, answered, describe, describe_error, failed, put_back, to_row
 from aiai_async.bulk.progress import Progress, Speed, measure
-from aiai_async.bulk.records import Ended, ImageRow, Record, Started
+from aiai_async.bulk.records import Ended, ImageRow, Record, RunRow, Started
 from aiai_async.bulk.room import Room
 from aiai_async.bulk.sink import PartSink
+from aiai_async.bulk.waits import Waits
 from aiai_async.bulk.writer import NotWritten, Reserve, Writer
 
 _PAGE: Final = 100
@@ -92,6 +93,8 @@ class Runner:
         self._tally: Final = Tally(self._journal.count(), images=self._journal.count_images())
         self._budget: Final = Budget(max_images, spent=self._journal.count_spent())
         self._run: Final = self._journal.begin_run()
+        self._run_row = RunRow(run=self._run)
+        self._waits: Final = Waits()
         self._scope: Final = anyio.CancelScope()
         self._changed = anyio.Event()
         self._in_flight = 0
@@ -129,6 +132,8 @@ class Runner:
         Raises:
             Exception: what a callback raised, after what was in flight is finished.
         """
+        self._run_row = attrs.evolve(self._run_row, started_at=time.time())
+        self._note_run()
         try:
             await anyio.to_thread.run_sync(self._prepare, limiter=self._limiter)
             with self._scope:
@@ -145,9 +150,18 @@ class Runner:
         finally:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(self._reserve.give_up, limiter=self._limiter)
-        if not self._is_stopped:
-            self.reason = Reason.FINISHED
+            self._run_row = attrs.evolve(self._run_row, ended_at=time.time(), reason=self.reason.value)
+            self._note_run()
         await self._listeners.finish()
+
+    def _note_run(self) -> None:
+        """Have the journal know how the run goes; it is written with the next change."""
+        row = attrs.evolve(
+            self._run_row,
+            refusals=self._waits.refusals,
+            waited=round(self._waits.seconds(now=anyio.current_time()), 3),
+        )
+        self._journal.note_run(row)
 
     def _measure(self) -> Progress:
         return measure(
@@ -265,7 +279,7 @@ class Runner:
         started_at = anyio.current_time()
         error: Exception | None = None
         response: ImagesResponse | None = None
-        call = self._calls[item.index] = Call(self._client)
+        call = self._calls[item.index] = Call(self._client, self._waits)
         if self._is_stopped:
             # While its key was written.
             call.stop_waiting()
@@ -281,7 +295,7 @@ class Runner:
         finally:
             del self._calls[item.index]
         if response is not None:
-            change = answered(item, response, run=self._run, at=time.time())
+            change = answered(item, response, run=self._run, at=time.time(), sent_at=call.sent_at)
         else:
             assert error is not None
             elapsed = anyio.current_time() - started_at
@@ -291,6 +305,7 @@ class Runner:
                 run=self._run,
                 at=time.time(),
                 elapsed=elapsed,
+                sent_at=call.sent_at,
                 was_sent=call.was_sent,
                 may_have_been_billed=call.may_have_been_billed,
             )
@@ -359,6 +374,7 @@ class Runner:
         self, item: Item, change: Ended, *, before: State = State.UNFINISHED, is_put_back: bool = False
     ) -> None:
         """Make an end durable, then count it and tell of it; one that was only put back is no news."""
+        self._note_run()
         await self._writer.write(change)
         self._tally.move(before, change.state, images=change.images)
         taken = spent_on(before, n=item.n, images=item.images if before is State.LINKED else 0, spent=0)

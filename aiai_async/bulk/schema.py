@@ -9,7 +9,7 @@ from typing import Final
 
 from aiai_async.bulk.errors import JobError
 
-VERSION: Final = 1
+VERSION: Final = 2
 # "aiaj": by this `file` and we ourselves know a journal.
 _APPLICATION_ID: Final = 0x6169616A
 # 4 MiB of pages: what a job of a million rows needs besides is on the disk.
@@ -45,7 +45,12 @@ CREATE TABLE items (
     elapsed REAL,
     usage TEXT,                 -- JSON
     error TEXT,                 -- JSON
-    at REAL                     -- when its state changed, in Unix seconds
+    at REAL,                    -- when its state changed, in Unix seconds
+    sent_at REAL,               -- when the first attempt of the last answer or failure was let go, in Unix seconds
+    cost REAL,                  -- US dollars of the last answer; NULL where that isn't known
+    cost_source TEXT,           -- who says so
+    estimate REAL,              -- US dollars that it was expected to cost at most when it was sent
+    spent_cost REAL NOT NULL DEFAULT 0  -- US dollars that earlier keys may have cost
 );
 CREATE TABLE images (
     item INTEGER NOT NULL,
@@ -62,6 +67,25 @@ CREATE TABLE images (
 ) WITHOUT ROWID;
 CREATE TABLE limits (name TEXT PRIMARY KEY, facts TEXT NOT NULL) WITHOUT ROWID;
 """
+_RUNS: Final = """
+CREATE TABLE runs (
+    run INTEGER PRIMARY KEY,
+    started_at REAL,            -- Unix seconds
+    ended_at REAL,              -- NULL while it runs, and where it was killed
+    reason TEXT,
+    refusals INTEGER,           -- 429s it met
+    waited REAL                 -- seconds in which requests were ready and none was let go
+);
+"""
+# What version 1 doesn't have, one statement each.
+_FROM_1: Final = (
+    "ALTER TABLE items ADD COLUMN sent_at REAL",
+    "ALTER TABLE items ADD COLUMN cost REAL",
+    "ALTER TABLE items ADD COLUMN cost_source TEXT",
+    "ALTER TABLE items ADD COLUMN estimate REAL",
+    "ALTER TABLE items ADD COLUMN spent_cost REAL NOT NULL DEFAULT 0",
+    _RUNS,
+)
 # Made when all rows are in: an index that grows with random ids is many times slower.
 _INDEXES: Final = """
 CREATE UNIQUE INDEX items_id ON items (id);
@@ -84,7 +108,7 @@ def create(path: Path) -> sqlite3.Connection:
         # Nobody else sees the file until it is whole, and a half one is thrown away.
         connection.execute("PRAGMA journal_mode = OFF")
         connection.execute("PRAGMA synchronous = OFF")
-        connection.executescript(_TABLES)
+        connection.executescript(_TABLES + _RUNS)
     except BaseException:
         connection.close()
         raise
@@ -113,6 +137,7 @@ def open_journal(path: Path) -> sqlite3.Connection:
         _check(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        _upgrade(connection)
         connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
     except sqlite3.OperationalError as error:
         connection.close()
@@ -141,6 +166,23 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
         raise _damaged(path, str(verdict).replace("\n", " "))
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    """Bring a journal of an earlier version up to this one, in place: all of it or, after a crash, none."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Asked again with the lock: two programs may open the journal at once.
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version < VERSION:
+            for statement in _FROM_1:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def _damaged(path: Path, words: str) -> JobError:
