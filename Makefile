@@ -11,7 +11,7 @@ BIN := .venv/bin
 PIP_INSTALL := -m pip install -qq --disable-pip-version-check
 
 # The modules that neither wait nor read a clock: nothing keeps a test from reaching every branch of them.
-CORE := aiai_async/wire/*,aiai_async/policy/*,aiai_async/_schemas.py,aiai_async/_models.py,aiai_async/_facts.py,aiai_async/_errors.py,aiai_async/_secret.py
+CORE := aiai_async/wire/*,aiai_async/policy/*,aiai_async/_schemas.py,aiai_async/_models.py,aiai_async/_costs.py,aiai_async/_prices.py,aiai_async/_tokens.py,aiai_async/_facts.py,aiai_async/_errors.py,aiai_async/_secret.py
 
 # What is type-checked, as far as it is there.
 TYPED := $(wildcard aiai_async tools examples tests/typing benchmarks)

@@ -12,6 +12,7 @@ Importing this loads neither aiohttp nor cattrs: they come with the first reques
 
 from aiai_async._batch import BatchResult
 from aiai_async._client import AsyncImagesClient
+from aiai_async._costs import cost_of, estimate_cost
 from aiai_async._errors import (
     AIAIError,
     APIConnectionError,
@@ -36,7 +37,8 @@ from aiai_async._errors import (
     StreamError,
     UnprocessableEntityError,
 )
-from aiai_async._facts import RateLimits, Usage
+from aiai_async._facts import Cost, RateLimits, Usage
+from aiai_async._prices import PRICES_DATE, ModelPrices
 from aiai_async._schemas import Image, ImageCompletedEvent, ImageRequest, ImagesResponse, PartialImageEvent
 from aiai_async._sinks import FileSink, ImageSink
 from aiai_async._stream import ImageStream
@@ -46,6 +48,7 @@ from aiai_async.policy.deadlines import Timeout
 from aiai_async.policy.retry import RetryPolicy
 
 __all__ = [
+    "PRICES_DATE",
     "AIAIError",
     "APIConnectionError",
     "APIError",
@@ -59,6 +62,7 @@ __all__ = [
     "BatchResult",
     "ConfigurationError",
     "ConflictError",
+    "Cost",
     "DownloadError",
     "FileSink",
     "Image",
@@ -70,6 +74,7 @@ __all__ = [
     "IncompleteStreamError",
     "InternalServerError",
     "InvalidRequestError",
+    "ModelPrices",
     "ModerationBlockedError",
     "NotFoundError",
     "PartialImageEvent",
@@ -84,4 +89,6 @@ __all__ = [
     "UnprocessableEntityError",
     "Usage",
     "__version__",
+    "cost_of",
+    "estimate_cost",
 ]

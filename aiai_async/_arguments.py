@@ -17,6 +17,7 @@ from typing import Any, Final, TypedDict, TypeVar
 from aiai_async._errors import ConfigurationError, InvalidRequestError
 from aiai_async._facts import RateLimits
 from aiai_async._models import refuse
+from aiai_async._prices import Prices, read_prices
 from aiai_async._secret import SecretText, is_sensitive_header
 from aiai_async._shared import KeySource, check_key
 from aiai_async._version import __version__
@@ -51,6 +52,7 @@ class Changes(TypedDict, total=False):
     validate: bool
     allow_private_downloads: bool
     max_answer_bytes: int
+    prices: Prices | None
 
 
 def find_key(api_key: str | Callable[[], Awaitable[str]] | None) -> KeySource:
@@ -163,6 +165,7 @@ def read_changes(changes: Mapping[str, object]) -> dict[str, Any]:
         "validate": same("validate", bool),
         "allow_private_downloads": same("allow_private_downloads", bool),
         "max_answer_bytes": same("max_answer_bytes", read_max_answer_bytes),
+        "prices": same("prices", read_prices),
     }
     read: dict[str, Any] = {}
     for name, value in changes.items():

@@ -10,6 +10,7 @@ import attrs
 
 from aiai_async._answers import AnswerReader
 from aiai_async._attempts import Attempts, Opened
+from aiai_async._costs import Tariff
 from aiai_async._downloads import Downloader
 from aiai_async._errors import APIConnectionError, APIResponseError
 from aiai_async._schemas import ImagesResponse
@@ -24,6 +25,7 @@ class Call:
     Args:
         attempts: the attempts of this call, none made yet.
         downloader: fetches what the answer gives as links.
+        tariff: knows what the answer costs.
         max_answer_bytes: bound of the answer.
         expects_one: whether the request asks for one image.
         sink: where images go; None: into memory.
@@ -34,12 +36,14 @@ class Call:
         attempts: Attempts,
         *,
         downloader: Downloader,
+        tariff: Tariff,
         max_answer_bytes: int,
         expects_one: bool,
         sink: SinkFactory | None,
     ) -> None:
         self._attempts: Final = attempts
         self._downloader: Final = downloader
+        self._tariff: Final = tariff
         self._max_answer_bytes: Final = max_answer_bytes
         self._expects_one: Final = expects_one
         self._sink: Final = sink
@@ -95,8 +99,10 @@ class Call:
             return Problem(error=named, status=head.status)
         finally:
             opened.response.close()
-        return attrs.evolve(
-            answer,
-            data=tuple(self._downloader.attach(image) for image in answer.data),
-            http=self._attempts.succeed(opened),
+        return self._tariff.complete(
+            attrs.evolve(
+                answer,
+                data=tuple(self._downloader.attach(image) for image in answer.data),
+                http=self._attempts.succeed(opened),
+            )
         )

@@ -33,9 +33,11 @@ from aiai_async._arguments import (
 from aiai_async._attempts import Attempts
 from aiai_async._batch import Batch, BatchResult
 from aiai_async._call import Call
+from aiai_async._costs import Tariff
 from aiai_async._downloads import Downloader
 from aiai_async._facts import Limits, RateLimits
 from aiai_async._models import check, estimate_tokens, refuse
+from aiai_async._prices import ModelPrices, Prices, read_prices
 from aiai_async._scheduler import Asker, Scheduler
 from aiai_async._schemas import (
     Background,
@@ -84,6 +86,8 @@ class AsyncImagesClient:
         validate: whether requests are checked against the rules of their model before they are sent.
         allow_private_downloads: whether links to images may lead to addresses that are not public.
         max_answer_bytes: bound of a whole answer, after decompression.
+        prices: what models cost, by name: `ModelPrices`, or mappings of its fields. They replace those of the table, or
+            add to it, for `ImagesResponse.cost`.
         transport: carries the requests instead of `AiohttpTransport()`; see `aiai_async._transport.Transport`.
 
     Raises:
@@ -110,6 +114,7 @@ class AsyncImagesClient:
         validate: bool = True,
         allow_private_downloads: bool = False,
         max_answer_bytes: int = 256 * 2**20,
+        prices: Prices | None = None,
         transport: Transport | None = None,
     ) -> None:
         _log.configure_from_environment()
@@ -130,6 +135,7 @@ class AsyncImagesClient:
             validate=validate,
             allow_private_downloads=allow_private_downloads,
             max_answer_bytes=read_max_answer_bytes(max_answer_bytes),
+            prices=read_prices(prices),
         )
         scheduler = Scheduler(limits=read_limits(limits), max_connections=read_max_connections(max_connections))
         self._shared = Shared(transport or AiohttpTransport(), scheduler)
@@ -334,10 +340,12 @@ class AsyncImagesClient:
         )
         attempts = Attempts(shared=self._shared, options=options, body=body, headers=headers, asker=asker)
         downloader = Downloader(self._shared, options)
+        tariff = Tariff.of(sent, options.prices)
         if stream:
             return await ImageStream(
                 attempts,
                 downloader=downloader,
+                tariff=tariff,
                 max_answer_bytes=options.max_answer_bytes,
                 asked_for=asked_for if isinstance(asked_for, int) else 1,
                 sink=sink,
@@ -345,6 +353,7 @@ class AsyncImagesClient:
         return await Call(
             attempts,
             downloader=downloader,
+            tariff=tariff,
             max_answer_bytes=options.max_answer_bytes,
             expects_one=asked_for == 1,
             sink=sink,
@@ -497,6 +506,11 @@ class AsyncImagesClient:
     def retry(self) -> RetryPolicy:
         """What this client, or this view of it, tries again."""
         return self._options.retry
+
+    @property
+    def prices(self) -> Mapping[str, ModelPrices]:
+        """Prices that were given to this client, or to this view of it, by model; they win over the table."""
+        return self._options.prices
 
     @property
     def images(self) -> _Images:

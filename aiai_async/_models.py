@@ -1,20 +1,40 @@
-"""What each model accepts: a table, and the check of a request against it before anything is sent.
+"""What each model accepts: a table, and the check of a request against it before anything is sent; and what it costs.
 
 A rule holds only for a model that the table names; other models and other fields pass, since gateways map any name.
-This module knows fields and values, nothing of HTTP.
+The table of prices with its sources is in `_prices`, what follows from it in `_costs`; both can be had from here. This
+module knows fields and values, nothing of HTTP.
 
 Source: the parameter table of the API's page "Create image" and OpenAI's published description of the same endpoint.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Final, NoReturn
 
 import attrs
 
+from aiai_async._costs import cost_of, estimate_cost
 from aiai_async._errors import InvalidRequestError
+from aiai_async._prices import PRICES, PRICES_DATE, ModelPrices
+from aiai_async._tokens import PARTIAL_IMAGE_TOKENS, family_of, image_tokens, parse_size
+
+__all__ = [
+    "PARTIAL_IMAGE_TOKENS",
+    "PRICES",
+    "PRICES_DATE",
+    "RULES",
+    "ModelPrices",
+    "ModelRules",
+    "check",
+    "cost_of",
+    "estimate_cost",
+    "estimate_tokens",
+    "image_tokens",
+    "parse_size",
+    "refuse",
+    "rules_of",
+]
 
 MAX_IMAGES: Final = 10
 MAX_PROMPT_CHARACTERS: Final = 32_000
@@ -28,10 +48,8 @@ _FREE_SIZE_IN_WORDS: Final = (
     "auto or WIDTHxHEIGHT with both sides divisible by 16, a ratio from 1:3 to 3:1 and at most 3840x2160"
 )
 
-# What an image of 1024x1024 costs; others by their pixels, within 2 % of the published figures.
-_SQUARE: Final = 1024 * 1024
-_TOKENS_BY_QUALITY: Final = {"low": 272, "medium": 1056, "high": 4160}
-_TOKENS_BY_PARTIAL_IMAGE: Final = 100
+# Where a request leaves the size to the model: the one that it mostly takes.
+_USUAL_SIZE: Final = (1024, 1024)
 _CHARACTERS_BY_TOKEN: Final = 4
 
 _FIXED_SIZES: Final = ("1024x1024", "1536x1024", "1024x1536", "auto")
@@ -97,9 +115,6 @@ RULES: Final[Mapping[str, ModelRules]] = {
 }
 """The models that are known, by name."""
 
-_DATE: Final = re.compile(r"-\d{4}-\d{2}-\d{2}\Z")
-_SIZE: Final = re.compile(r"([1-9]\d{0,5})x([1-9]\d{0,5})\Z", re.ASCII)
-
 
 def rules_of(model: str | None) -> ModelRules | None:
     """Find the rules of a model; a dated name has those of its family, an unknown model has none.
@@ -110,7 +125,7 @@ def rules_of(model: str | None) -> ModelRules | None:
         >>> rules_of("flux-pro") is None
         True
     """
-    return None if model is None else RULES.get(_DATE.sub("", model))
+    return None if model is None else RULES.get(family_of(model))
 
 
 def check(model: str | None, fields: Mapping[str, object]) -> None:
@@ -155,28 +170,25 @@ def check(model: str | None, fields: Mapping[str, object]) -> None:
 def estimate_tokens(fields: Mapping[str, object]) -> float:
     """Estimate the tokens that a request is billed for, by its size, quality, number and prompt; 0 for dall-e.
 
-    What isn't given, or left to the model, counts as the most it can be. A first guess: answers correct it.
-
-    Source: OpenAI's guide "Image generation", the table of output tokens of gpt-image-1.
+    A quality that isn't given, or left to the model, counts as the best, a size as the usual one. A first guess, for
+    rate limits: answers correct it.
 
     Example:
         >>> estimate_tokens({"model": "gpt-image-1", "prompt": "A lighthouse", "size": "1024x1024", "quality": "low"})
         275.0
     """
     model = fields.get("model")
-    if isinstance(model, str) and model.startswith("dall-e"):
+    name = model if isinstance(model, str) else ""
+    if name.startswith("dall-e"):
         return 0.0
-    prompt, n, size = fields.get("prompt"), fields.get("n"), fields.get("size")
-    pixels = _SQUARE
-    if isinstance(size, str) and (sides := parse_size(size)) is not None:
-        pixels = sides[0] * sides[1]
-    quality = fields.get("quality")
-    each = _TOKENS_BY_QUALITY.get(quality if isinstance(quality, str) else "", _TOKENS_BY_QUALITY["high"])
+    prompt, n, size, quality = (fields.get(field) for field in ("prompt", "n", "size", "quality"))
+    sides = (parse_size(size) if isinstance(size, str) else None) or _USUAL_SIZE
+    each = image_tokens(name, size=sides, quality=quality if isinstance(quality, str) else "")
     partial_images = fields.get("partial_images")
-    previews = _TOKENS_BY_PARTIAL_IMAGE * partial_images if _is_integer(partial_images) else 0  # type: ignore[operator] # an int
+    previews = PARTIAL_IMAGE_TOKENS * partial_images if _is_integer(partial_images) else 0  # type: ignore[operator] # an int
     count = n if isinstance(n, int) else 1
     words = len(prompt) // _CHARACTERS_BY_TOKEN if isinstance(prompt, str) else 0
-    return float(words + count * (each * pixels / _SQUARE + previews))
+    return float(words + count * (each + previews))
 
 
 def refuse(field: str, value: object, allowed: tuple[object, ...] | str, by: str) -> NoReturn:
@@ -201,17 +213,6 @@ def refuse(field: str, value: object, allowed: tuple[object, ...] | str, by: str
     raise InvalidRequestError(
         f"{field}: {shown} is not accepted by {by}; {advice}", field=field, value=value, allowed=allowed
     )
-
-
-def parse_size(text: str) -> tuple[int, int] | None:
-    """Read `WIDTHxHEIGHT` in pixels; None where it is something else.
-
-    Example:
-        >>> parse_size("1536x1024")
-        (1536, 1024)
-    """
-    match = _SIZE.match(text)
-    return (int(match[1]), int(match[2])) if match else None
 
 
 def _choices(rules: ModelRules) -> dict[str, tuple[str, ...]]:

@@ -294,6 +294,8 @@ class ImagesResponse:
     """How the answer came; None where it was made by hand."""
     cost: Cost | None = attrs.field(default=None, eq=False)
     """US dollars that the answer cost: as the server says, else by the prices; None where neither is known."""
+    _asked: Mapping[str, str] = attrs.field(factory=dict, eq=False, repr=False, alias="asked")
+    """Settings of the request that prices depend on, for `cost_of`."""
 
     @property
     def image(self) -> Image:

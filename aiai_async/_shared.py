@@ -13,6 +13,7 @@ import attrs
 
 from aiai_async._errors import ConfigurationError, QuotaExceededError
 from aiai_async._exchange import Transport
+from aiai_async._prices import ModelPrices
 from aiai_async._scheduler import Scheduler
 from aiai_async._secret import Redactor, Secret, find_password, is_sensitive_header
 from aiai_async.policy.deadlines import Timeout
@@ -68,6 +69,8 @@ class Options:
     validate: bool
     allow_private_downloads: bool
     max_answer_bytes: int
+    prices: Mapping[str, ModelPrices]
+    """The caller's, by model; they win over the table."""
     gate: Gate | None = None
     """Asked before each attempt."""
 

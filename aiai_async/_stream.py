@@ -18,6 +18,7 @@ import attrs
 
 from aiai_async._attempts import Attempts, Opened
 from aiai_async._bodies import Body, choose_body
+from aiai_async._costs import Tariff
 from aiai_async._downloads import Downloader
 from aiai_async._errors import APIConnectionError, APIError, APIResponseError, IncompleteStreamError, StreamError
 from aiai_async._facts import add_usages
@@ -49,12 +50,14 @@ class ImageStream:
         attempts: Attempts,
         *,
         downloader: Downloader,
+        tariff: Tariff,
         max_answer_bytes: int,
         asked_for: int,
         sink: SinkFactory | None,
     ) -> None:
         self._attempts: Final = attempts
         self._downloader: Final = downloader
+        self._tariff: Final = tariff
         self._max_answer_bytes: Final = max_answer_bytes
         self._asked_for: Final = asked_for
         self._sink: Final = sink
@@ -136,16 +139,18 @@ class ImageStream:
                 may_have_been_billed=opened is not None,
             )
         last = self._completed[-1]
-        return ImagesResponse(
-            data=tuple(event.image for event in self._completed),
-            created=last.created_at,
-            usage=add_usages(event.usage for event in self._completed if event.usage is not None),
-            background=last.background,
-            output_format=last.output_format,
-            quality=last.quality,
-            size=last.size,
-            extra=last.extra,
-            http=self._http,
+        return self._tariff.complete(
+            ImagesResponse(
+                data=tuple(event.image for event in self._completed),
+                created=last.created_at,
+                usage=add_usages(event.usage for event in self._completed if event.usage is not None),
+                background=last.background,
+                output_format=last.output_format,
+                quality=last.quality,
+                size=last.size,
+                extra=last.extra,
+                http=self._http,
+            )
         )
 
     async def __aenter__(self) -> Self:

@@ -2,28 +2,18 @@
 
 Pure: pictures come in as base64 text or links, time and settings as arguments. It knows nothing of HTTP but statuses.
 
-Source: ImagesResponse and Error in https://github.com/openai/openai-openapi, and the token table of OpenAI's guide
-"Image generation", section "Cost and latency".
+Source: ImagesResponse and Error in https://github.com/openai/openai-openapi.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Sequence
 
 import attrs
 
+from aiai_async._models import PARTIAL_IMAGE_TOKENS, image_tokens
 from aiai_async.server.refusals import JSONObject
 from aiai_async.server.validate import CheckedRequest
-
-# Output tokens of one image by quality: the square, the upright and the wide format.
-_OUTPUT_TOKENS: Final[Mapping[str, Mapping[tuple[int, int], int]]] = {
-    "low": {(1024, 1024): 272, (1024, 1536): 408, (1536, 1024): 400},
-    "medium": {(1024, 1024): 1056, (1024, 1536): 1584, (1536, 1024): 1568},
-    "high": {(1024, 1024): 4160, (1024, 1536): 6240, (1536, 1024): 6208},
-}
-PARTIAL_IMAGE_TOKENS: Final = 100
-"""Output tokens that each partial image costs besides."""
 
 
 @attrs.frozen(kw_only=True)
@@ -52,20 +42,18 @@ class Tokens:
 def count_tokens(request: CheckedRequest, *, partial_images: int = 0) -> Tokens:
     """Count the tokens of a request's answer; known before anything is drawn.
 
-    Text is counted as four bytes a token, about right for English. A size that the table hasn't got costs by its area;
-    dall-e's images are not counted in tokens.
+    Text is counted as four bytes a token, about right for English, images as the published table has them; dall-e's
+    images are not counted in tokens.
 
     Args:
         request: what was asked for.
         partial_images: how many partial images are sent for each image.
     """
     text_input = -(-len(request.prompt.encode()) // 4)
-    by_size = _OUTPUT_TOKENS.get(request.quality)
-    if by_size is None:
+    if request.is_dalle:
         return Tokens(text_input=text_input, image_output=0)
-    size = (request.width, request.height)
-    by_area = round(by_size[1024, 1024] * request.width * request.height / 1024**2)
-    one = by_size.get(size, max(1, by_area)) + PARTIAL_IMAGE_TOKENS * partial_images
+    one = image_tokens(request.model, size=(request.width, request.height), quality=request.quality)
+    one += PARTIAL_IMAGE_TOKENS * partial_images
     return Tokens(text_input=text_input, image_output=one * request.n)
 
 

@@ -29,9 +29,15 @@ def test_output_tokens_are_those_of_the_table(quality: str, size: str) -> None:
     assert count_tokens(check_request({**fields, "n": 3})).image_output == 3 * TOKENS[quality, size]
 
 
+def test_another_model_counts_otherwise() -> None:
+    """As its calculator does: the wide picture has fewer tokens than the square one."""
+    request = check_request({"prompt": "a", "model": "gpt-image-2", "quality": "high", "size": "1536x1024"})
+    assert count_tokens(request).image_output == 5488
+
+
 def test_another_size_costs_by_its_area() -> None:
-    """Twice the square of the table."""
-    request = check_request({"prompt": "a", "model": "gpt-image-2", "quality": "low", "size": "2048x1024"})
+    """Twice the square of the table, of a model that nobody knows."""
+    request = check_request({"prompt": "a", "model": "flux-pro", "quality": "low", "size": "2048x1024"})
     assert count_tokens(request).image_output == 2 * 272
 
 

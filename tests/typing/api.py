@@ -13,6 +13,7 @@ from aiai_async import (
     APITimeoutError,
     AsyncImagesClient,
     BatchResult,
+    Cost,
     FileSink,
     Image,
     ImageCompletedEvent,
@@ -21,12 +22,15 @@ from aiai_async import (
     ImagesResponse,
     ImageStream,
     InvalidRequestError,
+    ModelPrices,
     PartialImageEvent,
     RateLimitError,
     RateLimits,
     RetryPolicy,
     Timeout,
     Usage,
+    cost_of,
+    estimate_cost,
 )
 from aiai_async._facts import Limits, LimitStatus, QueueStatus
 from aiai_async._transport import Transport, TransportRequest, TransportResponse
@@ -94,6 +98,21 @@ async def use(client: AsyncImagesClient) -> None:
     await client.generate("A", priority="high")  # type: ignore[call-overload] # pyright: ignore[reportArgumentType]
     client.with_options(timeot=5)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
     await client.generate("A", background="pink")  # type: ignore[call-overload] # pyright: ignore[reportArgumentType]
+
+
+def look_at_costs(client: AsyncImagesClient, response: ImagesResponse) -> None:
+    assert_type(response.cost, Cost | None)
+    assert_type(cost_of(response), Cost | None)
+    own = {"gpt-image-1": {"text_input": 4, "image_output": 30.0}}
+    assert_type(estimate_cost(ImageRequest(prompt="A"), prices=own), Cost | None)
+    AsyncImagesClient("sk-test", prices={"flux-pro": ModelPrices(images={"hd": 0.05}), "b": {"images": 1}})
+    client.with_options(prices=own).with_options(prices=None)
+    if response.cost is not None:
+        assert_type(response.cost.usd, float)
+        assert_type(response.cost + 1, float)
+        assert_type(response.cost.priced_on, dt.date | None)
+        assert response.cost.source in ("server", "prices", "estimate")
+    assert_type(client.prices["flux-pro"].images["hd", ""], float)
 
 
 def look_at_limits(client: AsyncImagesClient) -> None:
