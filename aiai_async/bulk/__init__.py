@@ -5,8 +5,9 @@
     folder, drafts, inputs, rows, tables    opening: whose job it is, its rows checked, its rows read
     writer, sink, recovery      the order of writes, and what a crash leaves of it
     journal, schema, records    the only SQL, and what goes in and out
+    books                       what each item takes of the budgets
     outputs, report             what it leaves for programs and for people
-    items, outcomes, progress, names    pure: every decision
+    items, outcomes, budgets, costs, progress, waits, names    pure: every decision
 
 The order is: an image's file is written and synced, then its row is committed, then it gets its name. So whatever is
 visible has its row, and what has a row is never asked for again.

@@ -20,6 +20,7 @@ import attrs
 from aiai_async import InvalidRequestError
 from aiai_async._models import check
 from aiai_async.bulk import schema
+from aiai_async.bulk.costs import Outlay
 from aiai_async.bulk.errors import BadRow, InputError, JobError
 from aiai_async.bulk.items import digest_of, make_id
 from aiai_async.bulk.rows import FIELDS, Row
@@ -56,6 +57,8 @@ class Summary:
     bad_count: int = 0
     digest: bytes = b""
     """Of what the rows hold, in their order."""
+    outlays: tuple[Outlay, ...] = ()
+    """The rows, added up by what their prices depend on; empty where nobody asked."""
 
 
 class Draft:
@@ -144,6 +147,10 @@ class Draft:
             bad_count=self._bad_count,
             digest=self._digest.digest(),
         )
+
+    def add_up(self) -> tuple[Outlay, ...]:
+        """Add up the rows of a finished draft by what their prices depend on."""
+        return tuple(schema.add_up(self._connection))
 
     def sign(self, summary: Summary, *, file_digest: bytes | None, settings: str, meta: Mapping[str, str]) -> None:
         """Write into the draft what job it is, before it becomes a journal."""

@@ -1,7 +1,7 @@
-"""What an item is and what becomes of it: states, outcome classes, ids, budgets, what a rerun takes up. Pure.
+"""What an item is and what becomes of it: states, outcome classes, ids, what a rerun takes up. Pure.
 
 The rule: an image that may have been paid for is never asked for again unless the user says so. So every error is put
-into one of four classes here and nowhere else, and the budget counts what may have been billed as spent.
+into one of four classes here and nowhere else, and budgets count what may have been billed as spent.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Reason(enum.Enum):
     FINISHED = "finished"
     """Every item was taken up."""
     BUDGET = "budget"
-    """The next item would have passed `max_images`."""
+    """The next item could have passed `max_images` or `max_cost`."""
     QUOTA = "quota"
     """No money or quota is left on the key."""
     REFUSED_KEY = "refused_key"
@@ -99,6 +99,10 @@ class Item:
     """US dollars that it was expected to cost at most when it was last sent; None where that wasn't known."""
     spent_cost: float = 0.0
     """US dollars that earlier keys of it may have cost."""
+
+
+PAID_STATES: Final = (State.DONE, State.LINKED, State.UNKNOWN, State.UNFINISHED)
+"""States of items whose last request was paid, or may have been."""
 
 
 class WritingError(Exception):
@@ -194,37 +198,24 @@ def spent_on(state: State, *, n: int, images: int, spent: int) -> int:
     return spent + images if state in (State.DONE, State.LINKED) else spent
 
 
-class Budget:
-    """How many images may be asked for in all runs of a job; nothing is admitted that could pass it.
+def money_on(state: State, *, cost: float | None, estimate: float | None, spent_cost: float) -> float:
+    """Count the US dollars that an item may have cost; what isn't known at all counts as nothing.
 
     Args:
-        limit: None is no limit.
-        spent: images that were spent before, those counted that may have been.
+        state: where it stands.
+        cost: what its last answer cost; None where that isn't known.
+        estimate: what it was expected to cost at most.
+        spent_cost: what its earlier keys may have cost.
 
     Example:
-        >>> budget = Budget(3, spent=1)
-        >>> budget.take(2), budget.take(1)
-        (True, False)
-        >>> budget.settle(taken=2, used=1)
-        >>> budget.take(1)
-        True
+        >>> money_on(State.UNKNOWN, cost=None, estimate=0.25, spent_cost=0.25)
+        0.5
+        >>> money_on(State.DONE, cost=0.04, estimate=0.25, spent_cost=0.25)
+        0.29
     """
-
-    def __init__(self, limit: int | None, *, spent: int = 0) -> None:
-        self.limit: Final = limit
-        self.used = spent
-        """Images spent or being asked for."""
-
-    def take(self, images: int) -> bool:
-        """Take so many if they are left; tell whether they were."""
-        if self.limit is not None and images > 0 and self.used + images > self.limit:
-            return False
-        self.used += images
-        return True
-
-    def settle(self, *, taken: int, used: int) -> None:
-        """Give back what was taken and not used."""
-        self.used += used - taken
+    if state not in PAID_STATES:
+        return spent_cost
+    return spent_cost + ((estimate or 0.0) if cost is None else cost)
 
 
 class Tally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import tempfile
 import time
@@ -16,6 +17,7 @@ import anyio.to_thread
 
 from aiai_async import AsyncImagesClient, ImageRequest
 from aiai_async.bulk import limits
+from aiai_async.bulk.costs import show_known
 from aiai_async.bulk.drafts import Draft, Summary, explain_failure, read_defaults
 from aiai_async.bulk.errors import BadRow, JobError
 from aiai_async.bulk.folder import JOURNAL, Opening, OpenJob
@@ -23,6 +25,7 @@ from aiai_async.bulk.inputs import FileInput, Input, to_input
 from aiai_async.bulk.items import RETRIES, Reason, Retry, State, exit_code
 from aiai_async.bulk.listeners import OnItem, OnProgress
 from aiai_async.bulk.outputs import write_outputs
+from aiai_async.bulk.records import KnownCost
 from aiai_async.bulk.report import write_report
 from aiai_async.bulk.result import JobResult
 from aiai_async.bulk.rows import Row, to_row
@@ -47,6 +50,10 @@ class BulkJob:
         concurrency: items in flight at once, from sending until their files are durable.
         max_images: images that all runs of the job together may cost. Nothing is sent that could pass it, and what may
             have been billed counts.
+        max_cost: US dollars that all runs of the job together may cost. Nothing is sent that could pass it: what is in
+            flight counts at the most that it may cost by the client's prices, what may have been billed as spent. An
+            answer that costs more all the same counts as what it cost, and the next ones are expected to cost as much.
+            Where a price isn't known, nothing is sent.
         retry: what a run takes up besides what was not finished or failed for now, under a new key: "failed" for good,
             "unknown" (may be paid twice; so may what is made anew because its link can't be fetched), or "all".
         extend: whether rows that the job doesn't have yet are added to it; else another input is refused.
@@ -71,6 +78,7 @@ class BulkJob:
         *,
         concurrency: int = DEFAULT_CONCURRENCY,
         max_images: int | None = None,
+        max_cost: float | None = None,
         retry: Retry | None = None,
         extend: bool = False,
         skip_invalid: bool = False,
@@ -84,6 +92,7 @@ class BulkJob:
         self._client: Final = client
         self._concurrency: Final = _read_count("concurrency", concurrency, least=1)
         self._max_images: Final = None if max_images is None else _read_count("max_images", max_images, least=0)
+        self._max_cost: Final = _read_usd("max_cost", max_cost)
         if retry is not None and retry not in RETRIES:
             raise JobError(f"retry: {retry!r} is not one of {', '.join(RETRIES)}")
         self._retry: Final[Retry | None] = retry
@@ -195,6 +204,7 @@ class BulkJob:
                 opened,
                 concurrency=self._concurrency,
                 max_images=self._max_images,
+                max_cost=self._max_cost,
                 retry=self._retry,
                 on_progress=on_progress,
                 on_item=on_item,
@@ -260,10 +270,10 @@ class BulkJob:
         if runner is not None:
             reason, message, has_sent = runner.reason, runner.message, runner.has_sent
         counts: dict[State, int] = {}
-        images = 0
+        images, cost = 0, KnownCost(0.0, 0)
         try:
             try:
-                counts, images = journal.count(), journal.count_images()
+                counts, images, cost = journal.count(), journal.count_images(), journal.cost()
                 if found := limits.limits_of(client):
                     journal.note_limits(found)
                 write_outputs(journal, self.folder)
@@ -282,11 +292,21 @@ class BulkJob:
             message=message,
             sent_nothing=not has_sent,
             folder=self.folder,
+            cost=show_known(*cost),
+            unknown_costs=cost.unknown,
+            exhausted=None if runner is None else runner.exhausted,
             exit_code=exit_code(every, reason),
             recovery=opened.recovery,
             bad_rows=() if opened.summary is None else opened.summary.bad_rows,
             added=opened.added,
         )
+
+
+def _read_usd(name: str, value: object) -> float | None:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if value is not None and not (is_number and 0 <= value < math.inf):  # type: ignore[operator] # it is a number
+        raise JobError(f"{name} is {value!r}; give US dollars, a number of 0 or more")
+    return None if value is None else float(value)  # type: ignore[arg-type] # it is a number
 
 
 def _read_count(name: str, value: object, *, least: int) -> int:

@@ -16,7 +16,8 @@ from typing import Any, Final
 import attrs
 
 from aiai_async.bulk import schema
-from aiai_async.bulk.items import Item, State, spent_on
+from aiai_async.bulk.costs import Outlay, Settings
+from aiai_async.bulk.items import PAID_STATES, Item, State, spent_on
 from aiai_async.bulk.records import (
     ITEM_COLUMNS,
     RECORD_COLUMNS,
@@ -90,12 +91,12 @@ class Journal:
 
     def page(self, states: Sequence[State], *, after: int, run: int, limit: int) -> list[Item]:
         """Give the next items in these states that this run has not taken up, by index."""
-        marks = ", ".join("?" * len(states))
+        marks, values = _listed(states)
         with self._lock:
             rows = self._connection.execute(
                 f"SELECT {ITEM_COLUMNS} FROM items WHERE state IN ({marks}) AND idx > ? AND run <> ?"
                 " ORDER BY idx LIMIT ?",
-                (*(state.value for state in states), after, run, limit),
+                (*values, after, run, limit),
             ).fetchall()
         return [to_item(row) for row in rows]
 
@@ -140,11 +141,10 @@ class Journal:
 
     def cost(self) -> KnownCost:
         """Add up what the answers of the items cost, as far as that is known."""
-        answered = (State.DONE.value, State.LINKED.value)
         with self._lock:
             usd, unknown = self._connection.execute(
                 "SELECT total(cost), coalesce(sum(cost IS NULL AND state IN (?, ?)), 0) FROM items WHERE state <> ?",
-                (*answered, State.PENDING.value),
+                (State.DONE.value, State.LINKED.value, State.PENDING.value),
             ).fetchone()
         return KnownCost(usd=usd, unknown=unknown)
 
@@ -173,11 +173,44 @@ class Journal:
             spent_on(State(state), n=n, images=images, spent=spent) * often for state, n, images, spent, often in found
         )
 
+    def count_spent_cost(self) -> float:
+        """Add up the US dollars that the items may have cost so far; see `items.money_on`."""
+        marks, states = _listed(PAID_STATES)
+        with self._lock:
+            (usd,) = self._connection.execute(
+                f"SELECT total(spent_cost) + total(CASE WHEN state IN ({marks}) THEN coalesce(cost, estimate) END)"
+                " FROM items WHERE state <> ? OR spent_cost > 0",
+                (*states, State.PENDING.value),
+            ).fetchone()
+        return float(usd)
+
+    def outlays(self, states: Sequence[State], *, are_unpriced: bool = False) -> list[Outlay]:
+        """Add up the items in these states by the settings that prices depend on.
+
+        Args:
+            states: of the items.
+            are_unpriced: whether only those count of which nothing says what they cost or may have cost.
+        """
+        marks, values = _listed(states)
+        unpriced = " AND cost IS NULL AND estimate IS NULL" if are_unpriced else ""
+        with self._lock:
+            return schema.add_up(self._connection, f"state IN ({marks}){unpriced}", values)
+
+    def dearest(self) -> list[tuple[Settings, float]]:
+        """Give what images of some settings have cost at most, where that was more than expected."""
+        with self._lock:
+            found = self._connection.execute(
+                f"SELECT {schema.SETTINGS}, max(cost / images) FROM items WHERE images > 0"
+                " AND (cost > estimate OR (cost IS NOT NULL AND estimate IS NULL)) GROUP BY 1, 2, 3"
+            ).fetchall()
+        return [((model, size, quality), usd) for model, size, quality, usd in found]
+
     def records(self, states: Sequence[State] | None = None, *, other_than: State | None = None) -> Iterator[Record]:
         """Give all items with their images, by index, in constant memory."""
-        where, values = "1", []
+        where, values = "1", list[str]()
         if states is not None:
-            where, values = f"state IN ({', '.join('?' * len(states))})", [state.value for state in states]
+            marks, values = _listed(states)
+            where = f"state IN ({marks})"
         if other_than is not None:
             where, values = "state <> ?", [other_than.value]
         after = -1
@@ -390,6 +423,11 @@ class Journal:
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
+
+
+def _listed(states: Sequence[State]) -> tuple[str, list[str]]:
+    """Give the marks of a list in SQL, and what stands for them."""
+    return ", ".join("?" * len(states)), [state.value for state in states]
 
 
 def commit(connection: sqlite3.Connection) -> None:

@@ -79,7 +79,9 @@ def failed(
         was_sent: False where no attempt was let go.
         may_have_been_billed: whether an attempt before the last one may have been; errors of the API know it.
     """
-    state, spent = judge(error, was_sent=was_sent).state, None
+    state = judge(error, was_sent=was_sent).state
+    spent: int | None = None
+    spent_cost: float | None = None
     if state is State.FAILED_FOR_NOW and may_have_been_billed and not isinstance(error, APIError):
         state = State.UNKNOWN
     elif item.state is State.UNFINISHED and state is State.FAILED_FOR_NOW:
@@ -87,13 +89,14 @@ def failed(
         # paid twice.
         state = State.UNFINISHED
     elif item.state is State.UNFINISHED and state is State.FAILED:
-        spent = item.spent + item.n
+        spent, spent_cost = item.spent + item.n, item.spent_cost + (item.estimate or 0.0)
     return Ended(
         index=item.index,
         state=state,
         at=at,
         run=run,
         spent=spent,
+        spent_cost=spent_cost,
         request_id=getattr(error, "request_id", None),
         attempts=getattr(error, "attempts", None),
         elapsed=elapsed,

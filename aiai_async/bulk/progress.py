@@ -7,6 +7,7 @@ from typing import Final
 
 import attrs
 
+from aiai_async.bulk.costs import Spending
 from aiai_async.bulk.items import State, Tally
 
 # Long enough that images of half a minute give a steady rate.
@@ -38,6 +39,12 @@ class Progress:
     """Seconds until all is done, at the present rate; None where that isn't known."""
     waiting: str | None
     """Why requests wait and until when; None where they don't."""
+    cost: float | None = None
+    """US dollars that the answers of all runs cost, as far as that is known; None where it isn't of any."""
+    unknown_costs: int = 0
+    """Items that were answered and whose cost isn't known."""
+    estimated_cost: float | None = None
+    """US dollars that the whole job may come to; None where prices of what is left aren't known."""
 
     @property
     def remaining(self) -> int:
@@ -96,6 +103,7 @@ def measure(
     now: float,
     limit: float | None,
     waiting: str | None,
+    spending: Spending | None = None,
 ) -> Progress:
     """Put together how far a job is."""
     # Links that are being fetched just now are no failure.
@@ -116,4 +124,7 @@ def measure(
         limit=limit,
         eta=remaining / pace if pace > 0 and remaining and not is_held else None,
         waiting=waiting,
+        cost=None if spending is None else spending.shown,
+        unknown_costs=0 if spending is None else spending.unknown,
+        estimated_cost=None if spending is None else spending.estimate_whole(),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import attrs
 
@@ -126,8 +126,7 @@ class RunRow:
     """Seconds in which requests were ready and none was let go."""
 
 
-@attrs.frozen(kw_only=True)
-class KnownCost:
+class KnownCost(NamedTuple):
     """What the answers of a job cost, as far as that is known."""
 
     usd: float

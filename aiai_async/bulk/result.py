@@ -7,6 +7,7 @@ from pathlib import Path
 
 import attrs
 
+from aiai_async.bulk.budgets import Exhausted
 from aiai_async.bulk.errors import BadRow
 from aiai_async.bulk.items import State
 from aiai_async.bulk.outputs import ERRORS, RESULTS
@@ -30,6 +31,12 @@ class JobResult:
     sent_nothing: bool
     """Whether there was nothing to send."""
     folder: Path
+    cost: float | None
+    """US dollars that the answers of all runs cost, as far as that is known; None where it isn't of any."""
+    unknown_costs: int
+    """Items that were answered and whose cost isn't known."""
+    exhausted: Exhausted | None
+    """Which budget stopped the run, `max_images` or `max_cost`; None: none did."""
     exit_code: int
     """What the command line ends with: 0 all done, 1 some are not, 3 stopped by a budget or quota, 130 interrupted."""
     recovery: Recovery
@@ -38,6 +45,11 @@ class JobResult:
     """Rows that were left out; the first 200."""
     added: int = 0
     """Rows that were added to the job."""
+
+    @property
+    def cost_usd(self) -> float | None:
+        """The same as `cost`, as rows of `results.jsonl` call it."""
+        return self.cost
 
     @property
     def total(self) -> int:

@@ -19,10 +19,11 @@ from anyio.abc import TaskGroup
 
 from aiai_async import AsyncImagesClient, DownloadError, ImagesResponse
 from aiai_async.bulk import limits
+from aiai_async.bulk.books import Books
+from aiai_async.bulk.budgets import Exhausted
 from aiai_async.bulk.calls import Call, CalledBack
 from aiai_async.bulk.folder import OpenJob
 from aiai_async.bulk.items import (
-    Budget,
     Item,
     Reason,
     Retry,
@@ -31,7 +32,6 @@ from aiai_async.bulk.items import (
     WritingError,
     judge,
     keeps_key,
-    spent_on,
     takes_up,
 )
 from aiai_async.bulk.keys import watch_key
@@ -57,6 +57,7 @@ class Runner:
         job: open; it is not closed here.
         concurrency: items in flight at once.
         max_images: images that all runs of the job may cost; None is no limit.
+        max_cost: US dollars that all runs of the job may cost; None is no limit.
         retry: which of the items that had ended are taken up again.
         on_progress: is told how far the job is.
         on_item: is told of each item that ends.
@@ -69,6 +70,7 @@ class Runner:
         *,
         concurrency: int,
         max_images: int | None,
+        max_cost: float | None,
         retry: Retry | None,
         on_progress: OnProgress | None,
         on_item: OnItem | None,
@@ -91,7 +93,7 @@ class Runner:
         self._writer: Final = Writer(self._journal, job.images, reserve=self._reserve, limiter=self._limiter)
         self._room: Final = Room(job.folder)
         self._tally: Final = Tally(self._journal.count(), images=self._journal.count_images())
-        self._budget: Final = Budget(max_images, spent=self._journal.count_spent())
+        self._books: Final = Books(self._journal, client.prices, max_images=max_images, max_cost=max_cost)
         self._run: Final = self._journal.begin_run()
         self._run_row = RunRow(run=self._run)
         self._waits: Final = Waits()
@@ -108,6 +110,8 @@ class Runner:
         """Why the run ended."""
         self.message: str | None = None
         """The same in words, where they say more."""
+        self.exhausted: Exhausted | None = None
+        """The budget that ended the run, where one did."""
         self.has_sent = False
         """Whether anything was sent or fetched."""
         self._is_stopped = False
@@ -173,9 +177,11 @@ class Runner:
             now=anyio.current_time(),
             limit=limits.images_per_minute(self._client),
             waiting=self._describe_waiting(),
+            spending=self._books.spending,
         )
 
     def _prepare(self) -> None:
+        self._books.open((State.UNFINISHED, *takes_up(self._retry)))
         self._journal.apply([], run=self._run)
         self._reserve.take()
 
@@ -206,11 +212,10 @@ class Runner:
 
     async def _take_place(self, item: Item) -> bool:
         """Wait until an item may be sent; False: nothing more may be."""
-        cost = _cost_of(item)
         while not self._is_stopped:
             if self._in_flight < self._concurrency:
                 has_room = self._room.is_there_for(self._expected_images + item.n, now=anyio.current_time())
-                if has_room and self._budget.take(cost):
+                if has_room and self._books.take(item):
                     self._in_flight += 1
                     self._expected_images += item.n
                     return True
@@ -223,10 +228,8 @@ class Runner:
 
     def _stop_for_want(self, has_room: bool, item: Item) -> None:
         if has_room:
-            words = (
-                f"the budget of {self._budget.limit:,} images leaves no room for the next item, which asks for {item.n}"
-            )
-            self.stop(Reason.BUDGET, f"{words}; {self._budget.used:,} are spent or may be")
+            self.exhausted, words = self._books.explain(item)
+            self.stop(Reason.BUDGET, words)
         else:
             self.stop(Reason.DISK, f"the disk of {self._job.folder} is nearly full: {self._room.describe()}")
 
@@ -250,24 +253,33 @@ class Runner:
     async def _make(self, item: Item) -> None:
         if self._is_stopped:
             # After it took its place.
-            self._budget.settle(taken=_cost_of(item), used=0)
+            self._books.give_back(item)
             return
         self.has_sent = True
         if item.state is State.LINKED:
             answer = answer_of(await self._record_of(item.index), at=time.time())
             is_fetched = await self._fetch_links(item, answer)
-            if is_fetched or self._retry not in ("unknown", "all") or self._is_stopped or not self._budget.take(item.n):
+            again = attrs.evolve(item, state=State.UNKNOWN)
+            if is_fetched or self._retry not in ("unknown", "all") or self._is_stopped or not self._books.take(again):
                 return
         is_same = keeps_key(item.state) and item.key is not None
         key = item.key if is_same and item.key is not None else str(uuid.uuid4())
-        spent = item.spent
-        if not is_same:
-            spent = spent_on(item.state, n=item.n, images=item.images, spent=item.spent)
+        sent = self._books.send(item, is_same=is_same)
         is_new = item.state in (State.PENDING, State.UNFINISHED)
         earlier = None if is_new else await self._record_of(item.index)
-        await self._writer.write(Started(index=item.index, key=key, run=self._run, spent=spent, at=time.time()))
+        await self._writer.write(
+            Started(
+                index=item.index,
+                key=key,
+                run=self._run,
+                spent=sent.spent,
+                at=time.time(),
+                estimate=sent.estimate,
+                spent_cost=sent.spent_cost,
+            )
+        )
         self._tally.move(item.state, State.UNFINISHED)
-        await self._request(attrs.evolve(item, spent=spent), key, earlier)
+        await self._request(sent, key, earlier)
 
     async def _request(self, item: Item, key: str, earlier: Record | None) -> None:
         sinks: list[PartSink] = []
@@ -319,7 +331,8 @@ class Runner:
         if error is not None:
             self._stop_after(error, was_sent=call.was_sent)
         if change.state is State.LINKED:
-            await self._fetch_links(attrs.evolve(item, state=State.LINKED, images=change.images), change)
+            linked = attrs.evolve(item, state=State.LINKED, images=change.images, cost=change.cost)
+            await self._fetch_links(linked, change)
 
     async def _fetch_links(self, item: Item, answer: Ended) -> bool:
         """Fetch the images of an answer that are only links yet; tell whether all are here."""
@@ -356,7 +369,7 @@ class Runner:
                 is_answer=False,
                 error=None if error is None else describe_error(error),
             )
-            linked = attrs.evolve(item, state=State.LINKED, images=len(answer.rows))
+            linked = attrs.evolve(item, state=State.LINKED, images=len(answer.rows), cost=answer.cost)
             await self._note(linked, change, before=State.LINKED)
         if isinstance(error, WritingError):
             self.stop(Reason.DISK, f"{self._job.folder} can't be written: {error.cause}")
@@ -377,10 +390,7 @@ class Runner:
         self._note_run()
         await self._writer.write(change)
         self._tally.move(before, change.state, images=change.images)
-        taken = spent_on(before, n=item.n, images=item.images if before is State.LINKED else 0, spent=0)
-        spent = item.spent if change.spent is None else change.spent
-        used = spent_on(change.state, n=item.n, images=change.images, spent=spent) - item.spent
-        self._budget.settle(taken=taken, used=used)
+        self._books.settle(item, change, before=before, is_put_back=is_put_back)
         for row in change.rows:
             self._room.note(row.size_bytes)
         if is_put_back:
@@ -405,8 +415,3 @@ class Runner:
         if reason is None and (waiting := self._count_waiting()):
             return f"{waiting:,} waiting for a place or another attempt"
         return reason
-
-
-def _cost_of(item: Item) -> int:
-    """Give how many images more an item may cost than what is counted for it."""
-    return 0 if item.state in (State.UNFINISHED, State.LINKED) else item.n

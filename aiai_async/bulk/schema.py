@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from aiai_async.bulk.costs import Outlay
 from aiai_async.bulk.errors import JobError
 
 VERSION: Final = 2
@@ -92,6 +94,29 @@ CREATE UNIQUE INDEX items_id ON items (id);
 CREATE INDEX items_state ON items (state);
 CREATE INDEX images_unplaced ON images (item) WHERE placed = 0 AND name IS NOT NULL;
 """
+
+SETTINGS: Final = (
+    "json_extract(request, '$.model'), json_extract(request, '$.size'), json_extract(request, '$.quality')"
+)
+"""What prices depend on, of an item's request."""
+
+
+def add_up(connection: sqlite3.Connection, where: str = "1", values: Sequence[object] = ()) -> list[Outlay]:
+    """Add up items by the settings that prices depend on.
+
+    Args:
+        connection: with the tables.
+        where: which items.
+        values: what stands for the marks in that.
+    """
+    found = connection.execute(
+        f"SELECT {SETTINGS}, coalesce(json_extract(request, '$.partial_images'), 0), count(*), sum(n),"
+        " sum(n * length(CAST(json_extract(request, '$.prompt') AS BLOB)))"
+        f" FROM items WHERE {where} GROUP BY 1, 2, 3, 4",
+        values,
+    ).fetchall()
+    names = ("model", "size", "quality", "partial_images", "rows", "images", "text_bytes")
+    return [Outlay(**dict(zip(names, row, strict=True))) for row in found]
 
 
 def create(path: Path) -> sqlite3.Connection:

@@ -22,6 +22,9 @@ WRITES: dict[str, tuple[Any, str]] = {
     "rename": (writer, "rename"),
 }
 
+PRICED = {"model": "dall-e-2", "size": "256x256"}
+"""What rows of a job with a cap on its cost ask for: $0.016 each."""
+
 
 def die() -> None:
     """As the kernel's out-of-memory killer does it."""
@@ -49,8 +52,10 @@ def arm(name: str, at: int, when: str) -> None:
 
 
 async def main(folder: str, source: str, concurrency: int) -> int:
+    cap = os.environ.get("TEST_MAX_COST")
+    options: dict[str, Any] = {} if cap is None else {"max_cost": float(cap), "defaults": PRICED}
     async with AsyncImagesClient() as client:
-        job = BulkJob(Path(source), folder, client, concurrency=concurrency)
+        job = BulkJob(Path(source), folder, client, concurrency=concurrency, **options)
         result = await job.run()
     return result.exit_code
 

@@ -30,8 +30,8 @@ from aiai_async import (
     UnprocessableEntityError,
 )
 from aiai_async.bulk import BadRow, InputError, JobError
+from aiai_async.bulk.budgets import Budget
 from aiai_async.bulk.items import (
-    Budget,
     Reason,
     State,
     Tally,
