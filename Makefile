@@ -19,7 +19,7 @@ TYPED := $(wildcard aiai_async tools examples tests/typing benchmarks)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint format system unit build wheels lowest ratelimit clean
+.PHONY: help demo test lint format unit build wheels lowest ratelimit bench clean
 
 ## help: this list
 help:
@@ -93,9 +93,13 @@ ratelimit: .venv/dev.stamp
 	@$(BIN)/python $(PIP_INSTALL) --requirement benchmarks/requirements.txt
 	@$(BIN)/python benchmarks/ratelimit.py --markdown docs/rate-limits.md --plots docs
 
+## bench: measure what the package costs, beside what a user would pick instead; a quarter of an hour, on a quiet machine
+bench: .venv-bench/user.stamp
+	@.venv-bench/bin/python benchmarks/performance.py $(BENCH)
+
 ## clean: remove all that was made, the environments too
 clean:
-	rm -rf .venv .venv-lowest build build.log demo dist .coverage .coverage.* .hypothesis .import_linter_cache
+	rm -rf .venv .venv-bench .venv-lowest build build.log demo dist .coverage .coverage.* .hypothesis .import_linter_cache
 	rm -rf .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -113,6 +117,14 @@ clean:
 .venv/dev.stamp: .venv/user.stamp
 	@echo "--- adding the other extras and the developers' tools to .venv"
 	@$(BIN)/python $(PIP_INSTALL) --editable '.[all]' --group dev
+	@touch $@
+
+.venv-bench/user.stamp: pyproject.toml benchmarks/requirements-clients.txt
+	@echo "--- making .venv-bench with the clients that are compared"
+	@rm -rf .venv-bench
+	@"$(PYTHON)" -m venv .venv-bench
+	@.venv-bench/bin/python $(PIP_INSTALL) --upgrade 'pip>=25.1'
+	@.venv-bench/bin/python $(PIP_INSTALL) --requirement benchmarks/requirements-clients.txt --editable .
 	@touch $@
 
 .venv-lowest/dev.stamp: pyproject.toml tools/lowest.py .venv/dev.stamp
