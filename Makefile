@@ -95,7 +95,7 @@ ratelimit: .venv/dev.stamp
 
 ## bench: measure what the package costs, beside what a user would pick instead; a quarter of an hour, on a quiet machine
 bench: .venv-bench/user.stamp
-	@.venv-bench/bin/python benchmarks/performance.py $(BENCH)
+	@.venv-bench/bin/python benchmarks/performance.py --json benchmarks/results.json --markdown docs/performance.md --readme README.md
 
 ## clean: remove all that was made, the environments too
 clean:

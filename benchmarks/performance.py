@@ -14,11 +14,13 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from speed import documents, plots
 from speed.clients import KINDS
+from speed.growth import CURVES, Growth, measure_curve
 from speed.rounds import Bench, Result, run_server
 from speed.scenarios import SCENARIOS, Scenario
 from speed.tables import Finding, judge, write_findings, write_result
@@ -29,36 +31,41 @@ _ROUNDS: Final = 5
 def main() -> int:
     """Measure, print, and write what was asked for."""
     options = _read_arguments()
-    chosen = [scenario for scenario in SCENARIOS if options.only in scenario.name]
-    if not chosen:
-        sys.exit(f"--only {options.only}: there are only {', '.join(scenario.name for scenario in SCENARIOS)}")
+    scenarios = [scenario for scenario in SCENARIOS if options.only in scenario.name]
+    curves = [curve for curve in CURVES if options.only in f"growth-{curve.name}"]
+    if not scenarios and not curves:
+        names = [*(scenario.name for scenario in SCENARIOS), *(f"growth-{curve.name}" for curve in CURVES)]
+        sys.exit(f"--only {options.only}: there are only {', '.join(names)}")
     began_at = time.perf_counter()
     results: list[Result] = []
+    growths: list[Growth] = []
     with run_server() as port:
-        bench = Bench(port, seconds=0.4 if options.quick else 1.0)
-        for scenario in chosen:
-            result = bench.measure(
-                scenario, _choose_clients(scenario, options.clients), _choose_rounds(scenario, options)
-            )
-            results.append(result)
-            print(*write_result(result), sep="\n", flush=True)
+        bench = Bench(port, quick=options.quick)
+        for scenario in scenarios:
+            if clients := [name for name in scenario.clients if name in options.clients]:
+                results.append(bench.measure(scenario, clients, _choose_rounds(scenario, options)))
+                print(*write_result(results[-1]), sep="\n", flush=True)
+        for curve in curves:
+            growths.append(measure_curve(bench, curve))
+            print(*documents.write_growth(growths[-1]), sep="\n", flush=True)
     findings = judge(results)
     print(*write_findings(findings), sep="\n")
     seconds = time.perf_counter() - began_at
     print(f"{sum(bool(finding.is_met) for finding in findings)} of {len(findings)} bounds met, in {seconds:.0f} s")
-    if options.json is not None:
-        options.json.write_text(_to_json(results, findings))
+    _write(options, results, findings, growths)
     return int(options.check and not all(finding.is_met for finding in findings))
 
 
 def _read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", metavar="TEXT", default="", help="only scenarios whose name has this in it")
-    parser.add_argument("--clients", metavar="NAMES", type=_read_clients, help=f"of {', '.join(KINDS)}")
-    parser.add_argument("--rounds", metavar="N", type=int, help=f"how often each is measured; {_ROUNDS} unless said")
-    parser.add_argument("--quick", action="store_true", help="shorter, one round")
+    parser.add_argument("--only", metavar="TEXT", default="", help="only scenarios and curves with this in their name")
+    parser.add_argument("--clients", metavar="NAMES", type=_read_clients, default=tuple(KINDS), help=", ".join(KINDS))
+    parser.add_argument("--rounds", metavar="N", type=int, help=f"how often each is measured; {_ROUNDS} or less")
+    parser.add_argument("--quick", action="store_true", help="shorter, fewer points, one round")
     parser.add_argument("--check", action="store_true", help="end with 1 where a bound is missed")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write all results there")
+    parser.add_argument("--markdown", metavar="FILE", type=Path, help="write tables there, between marks, plots beside")
+    parser.add_argument("--readme", metavar="FILE", type=Path, help="write the one table that matters there")
     return parser.parse_args()
 
 
@@ -69,18 +76,35 @@ def _read_clients(text: str) -> list[str]:
     return names
 
 
-def _choose_clients(scenario: Scenario, names: Sequence[str] | None) -> list[str]:
-    return [name for name in scenario.clients if names is None or name in names]
-
-
 def _choose_rounds(scenario: Scenario, options: argparse.Namespace) -> int:
     if options.rounds is not None:
         return int(options.rounds)
     return 1 if options.quick else min(_ROUNDS, scenario.rounds or _ROUNDS)
 
 
-def _to_json(results: Sequence[Result], findings: Sequence[Finding]) -> str:
-    tree: dict[str, Any] = {  # Any: JSON
+def _write(
+    options: argparse.Namespace, results: Sequence[Result], findings: Sequence[Finding], growths: Sequence[Growth]
+) -> None:
+    environment = documents.describe_environment()
+    if options.json is not None:
+        options.json.write_text(json.dumps(_to_tree(environment, results, findings, growths), indent=1) + "\n")
+    if options.markdown is not None:
+        documents.insert(options.markdown, "results", documents.write_results(results, findings, environment))
+        for growth in growths:
+            documents.insert(options.markdown, f"growth-{growth.curve.name}", documents.write_growth(growth))
+            plots.draw(growth, options.markdown.parent)
+    if options.readme is not None:
+        documents.insert(options.readme, "results", documents.write_readme(results))
+
+
+def _to_tree(
+    environment: Mapping[str, str],
+    results: Sequence[Result],
+    findings: Sequence[Finding],
+    growths: Sequence[Growth],
+) -> dict[str, Any]:  # Any: JSON
+    return {
+        "environment": environment,
         "scenarios": {
             result.scenario.name: {"rounds": result.rounds, "failures": result.failures} for result in results
         },
@@ -95,8 +119,8 @@ def _to_json(results: Sequence[Result], findings: Sequence[Finding]) -> str:
             }
             for finding in findings
         ],
+        "growth": {growth.curve.name: growth.values for growth in growths},
     }
-    return json.dumps(tree, indent=1)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""What `benchmarks/performance.py` is made of: a server of prepared bytes, clients of one interface, loads, measures."""
+"""What `benchmarks/performance.py` is made of: a server of prepared bytes, clients, loads, meters and tables."""

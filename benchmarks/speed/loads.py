@@ -1,40 +1,21 @@
-"""The loads that a client is put under, each in the process that measures it. What comes out are names and numbers."""
+"""The loads that a client is put under over the network; what needs more room is in `holds` and `files`."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Final, NamedTuple
 
-from .answers import SMALL, name_image, name_slow
-from .clients import Client, Kind
-from .meters import Checker, PeakMemory, Server, Stopwatch
+from .answers import SMALL, name_image, name_limited, name_slow
+from .meters import Checker, PeakMemory, Stopwatch
+from .server import BURST, LIMITED_LATENCY, PER_SECOND
+from .sessions import Measured, Session, describe, repeat, warm_up
 from .starts import measure_start
 
-Measured = dict[str, float]
 
-
-class Session(NamedTuple):
-    """What a load works with."""
-
-    kind: Kind
-    base_url: str
-    open_client: Callable[[int | None], Client]
-    """Makes the client, with this number of retries; None: its default."""
-    server: Server
-    seconds: float
-    """How long to measure, where a load goes on for a time."""
-
-    @contextlib.asynccontextmanager
-    async def open(self, retries: int | None = None) -> AsyncIterator[Client]:
-        """Open the client, and close it at the end."""
-        client = self.open_client(retries)
-        try:
-            yield client
-        finally:
-            await client.aclose()
+async def start(session: Session) -> Measured:
+    """Processes that import the client, or make one request with it."""
+    return measure_start(session.kind.name, session.base_url)
 
 
 async def answers(session: Session, *, size_bytes: int, at_once: int = 1) -> Measured:
@@ -42,18 +23,18 @@ async def answers(session: Session, *, size_bytes: int, at_once: int = 1) -> Mea
     model = name_image(size_bytes)
     checker = Checker(SMALL, model)
     async with session.open() as client:
-        await _warm_up(client, checker)
+        await warm_up(client, checker)
         memory = PeakMemory()
 
         async def ask() -> None:
             checker.check(model, await client.generate(model))
 
-        await _repeat(ask, at_once, least=2 * at_once)
+        await repeat(ask, at_once, least=2 * at_once)
         watch = Stopwatch(checker, session.server)
         watch.start()
-        await _repeat(ask, at_once, seconds=session.seconds, least=max(3, at_once))
+        await repeat(ask, at_once, seconds=session.seconds, least=max(3, at_once))
         watch.stop()
-        return _describe(watch, checker, memory)
+        return describe(watch, checker, memory)
 
 
 async def streams(session: Session, *, model: str) -> Measured:
@@ -61,7 +42,7 @@ async def streams(session: Session, *, model: str) -> Measured:
     checker = Checker(SMALL, model)
     firsts: list[float] = []
     async with session.open() as client:
-        await _warm_up(client, checker)
+        await warm_up(client, checker)
         memory = PeakMemory()
 
         async def ask() -> None:
@@ -73,13 +54,13 @@ async def streams(session: Session, *, model: str) -> Measured:
                 count += 1
             checker.expect_images(model, count)
 
-        await _repeat(ask, 1, least=2)
+        await repeat(ask, 1, least=2)
         firsts.clear()
         watch = Stopwatch(checker, session.server)
         watch.start()
-        await _repeat(ask, 1, seconds=session.seconds, least=3)
+        await repeat(ask, 1, seconds=session.seconds, least=3)
         watch.stop()
-        return _describe(watch, checker, memory) | {"first_ms": sorted(firsts)[len(firsts) // 2] * 1e3}
+        return describe(watch, checker, memory) | {"first_ms": sorted(firsts)[len(firsts) // 2] * 1e3}
 
 
 async def in_flight(session: Session, *, count: int, latency_ms: int) -> Measured:
@@ -87,7 +68,7 @@ async def in_flight(session: Session, *, count: int, latency_ms: int) -> Measure
     model = name_slow(latency_ms)
     checker = Checker(SMALL, model)
     async with session.open() as client:
-        await _warm_up(client, checker, count=1)
+        await warm_up(client, checker, count=1)
         memory = PeakMemory()
 
         async def ask() -> None:
@@ -111,50 +92,29 @@ async def in_flight(session: Session, *, count: int, latency_ms: int) -> Measure
         }
 
 
-async def start(session: Session) -> Measured:
-    """Processes that import the client, or make one request with it."""
-    return measure_start(session.kind.name, session.base_url)
+async def limited(session: Session, *, kind: str, count: int, retries: int) -> Measured:
+    """So many requests at once against 1,200 a minute, with a bucket that holds 20."""
+    # Each measurement has a limit of its own, which is full.
+    model = name_limited(kind, os.getpid())
+    checker = Checker(model)
+    async with session.open(retries) as client:
 
+        async def ask() -> bool:
+            try:
+                content = await client.generate(model)
+            except Exception:
+                # Whatever a client raises: the image could be had, and the caller has none.
+                return False
+            checker.check(model, content)
+            return True
 
-async def _warm_up(client: Client, checker: Checker, *, count: int = 5) -> None:
-    """Open a connection, and load what is loaded at first use."""
-    for _ in range(count):
-        checker.check(SMALL, await client.generate(SMALL))
-
-
-async def _repeat(ask: Callable[[], Awaitable[None]], at_once: int, *, least: int, seconds: float = 0.0) -> None:
-    """Ask, `at_once` times at once, until the time is over and there were `least` requests."""
-    end = time.perf_counter() + seconds
-    begun = 0
-
-    async def go_on() -> None:
-        nonlocal begun
-        while begun < least or time.perf_counter() < end:
-            begun += 1
-            await ask()
-
-    if at_once == 1:
-        await go_on()
-    else:
-        await asyncio.gather(*[go_on() for _ in range(at_once)])
-
-
-def _describe(watch: Stopwatch, checker: Checker, memory: PeakMemory) -> Measured:
-    megabytes, requests = checker.size_bytes / 1e6, checker.images
-    return {
-        "requests": requests,
-        "cpu_us": watch.cpu / requests * 1e6,
-        "requests_per_s": requests / watch.seconds,
-        "cpu_ms_per_mb": watch.cpu / megabytes * 1e3,
-        "mb_per_s": megabytes / watch.seconds,
-        "peak_mb": memory.read_mb(),
-        "server_busy": watch.server_busy,
-    }
-
-
-LOADS: Final[dict[str, Callable[..., Awaitable[Measured]]]] = {  # ...: each has arguments of its own
-    "answers": answers,
-    "streams": streams,
-    "in_flight": in_flight,
-    "start": start,
-}
+        began_at = time.perf_counter()
+        done = await asyncio.gather(*[ask() for _ in range(count)])
+        seconds = time.perf_counter() - began_at
+    least = (count - BURST) / PER_SECOND + LIMITED_LATENCY
+    failed = done.count(False)
+    measured: Measured = {"failed": failed, "refused": session.server.count_refused(model)}
+    if not failed:
+        # What gives up early is early: else the time says nothing.
+        measured["makespan"] = seconds / least
+    return measured

@@ -12,26 +12,29 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
-from .scenarios import Scenario
+from .scenarios import EACH_ROUND, Scenario
 
 Measured = dict[str, float]
 _FOLDER: Final = Path(__file__).parent.parent
+# A job of a million items takes a while.
+_LONGEST: Final = 3600.0
 
 
 @attrs.frozen(kw_only=True)
 class Result:
-    """What one scenario came to: each client's measurements, one a round."""
+    """What one scenario came to."""
 
     scenario: Scenario
-    rounds: list[dict[str, Measured]]
-    """For each round the numbers by client; one that failed is not there."""
-    failures: dict[str, str]
+    rounds: Sequence[Mapping[str, Measured]]
+    """For each round the numbers by client; who was not measured in it or failed is not there."""
+    failures: Mapping[str, str]
     """By client, how its process ended."""
 
     def median(self, client: str, measure: str) -> float | None:
@@ -40,7 +43,7 @@ class Result:
         return statistics.median(values) if values else None
 
     def ratio(self, client: str, other: str, measure: str) -> float | None:
-        """Give the median of the ratios within each round; None where both were never measured."""
+        """Give the median of the ratios within each round; None where no round has both."""
         ratios = [
             measured[client][measure] / measured[other][measure]
             for measured in self.rounds
@@ -49,63 +52,90 @@ class Result:
         return statistics.median(ratios) if ratios else None
 
 
+class MeasurementFailed(Exception):
+    """A measurement's process ended with an error; its last line."""
+
+
 class Bench:
-    """The server and the cores.
+    """Starts measurements against one server.
 
     Args:
         port: the server's.
-        seconds: how long a measurement takes, as a multiple of the scenario's own time.
+        quick: whether it is enough to get an idea.
     """
 
-    def __init__(self, port: int, *, seconds: float = 1.0) -> None:
+    def __init__(self, port: int, *, quick: bool = False) -> None:
         self._port: Final = port
-        self._seconds: Final = seconds
+        self.is_quick: Final = quick
+        self._known: Final[dict[tuple[str, str, str], Measured]] = {}
 
     def measure(self, scenario: Scenario, clients: Sequence[str], rounds: int) -> Result:
         """Measure one scenario."""
-        result = Result(scenario=scenario, rounds=[], failures={})
+        arguments = scenario.arguments
+        if self.is_quick and scenario.quick_arguments is not None:
+            arguments = scenario.quick_arguments
+        found: list[dict[str, Measured]] = []
+        failures: dict[str, str] = {}
         for number in range(rounds):
             measured: dict[str, Measured] = {}
-            # Another one begins each round, so that nobody always follows the same one.
-            shift = number % len(clients)
-            for client in [*clients[shift:], *clients[:shift]]:
-                if client in result.failures:
+            for client in choose_clients(scenario, clients, number):
+                if client in failures:
                     continue
                 try:
-                    measured[client] = self._measure_one(scenario, client, number)
+                    measured[client] = self.measure_one(scenario.load, client, arguments)
                 except MeasurementFailed as error:
-                    result.failures[client] = str(error)
-            result.rounds.append(measured)
-        return result
+                    failures[client] = str(error)
+            found.append(measured)
+        return Result(scenario=scenario, rounds=found, failures=failures)
 
-    def _measure_one(self, scenario: Scenario, client: str, number: int) -> Measured:
+    def measure_one(self, load: str, client: str, arguments: Mapping[str, Any]) -> Measured:
+        """Measure one client once.
+
+        Raises:
+            MeasurementFailed: it could not do what was asked for.
+        """
         order = {
-            "load": scenario.load,
+            "load": load,
             "client": client,
             "port": self._port,
-            "seconds": scenario.seconds * self._seconds,
-            "round": number,
-            "arguments": dict(scenario.arguments),
+            "seconds": 0.2 if self.is_quick else 0.5,
+            "arguments": dict(arguments),
         }
+        show_progress(f"{load} {client} {json.dumps(order['arguments'])}")
         try:
             done = subprocess.run(
                 [sys.executable, "-m", "speed.worker", json.dumps(order)],
                 env=make_environment(),
                 capture_output=True,
                 text=True,
-                timeout=600,
+                timeout=_LONGEST,
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            raise MeasurementFailed("it took more than 600 s") from error
+            raise MeasurementFailed(f"it took more than {_LONGEST:g} s") from error
         if done.returncode != 0:
             raise MeasurementFailed(done.stderr.strip().splitlines()[-1] if done.stderr else f"exit {done.returncode}")
         measured: Measured = json.loads(done.stdout.splitlines()[-1])
+        self._known[_name(load, client, arguments)] = measured
         return measured
 
+    def recall(self, load: str, client: str, arguments: Mapping[str, Any]) -> Measured | None:
+        """Give what the same measurement came to last; None where it was not made."""
+        return self._known.get(_name(load, client, arguments))
 
-class MeasurementFailed(Exception):
-    """A measurement's process ended with an error; its last line."""
+
+def choose_clients(scenario: Scenario, clients: Sequence[str], number: int) -> list[str]:
+    """Choose who is measured in a round, and in what order.
+
+    Another one begins each time, so that nobody always follows the same one.
+    """
+    chosen = [
+        client
+        for client in clients
+        if number == 0 or (client not in scenario.once and (number % 2 == 0 or client in EACH_ROUND))
+    ]
+    shift = number % len(chosen) if chosen else 0
+    return [*chosen[shift:], *chosen[:shift]]
 
 
 @contextlib.contextmanager
@@ -132,3 +162,13 @@ def make_environment() -> dict[str, str]:
     # First: another version of the package may be installed in this environment.
     path = [str(_FOLDER), str(_FOLDER.parent), os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))}
+
+
+def show_progress(text: str) -> None:
+    """Say on a terminal what is measured now."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{time.strftime('%H:%M:%S')} {text[:100]}", end="\r", file=sys.stderr, flush=True)
+
+
+def _name(load: str, client: str, arguments: Mapping[str, Any]) -> tuple[str, str, str]:
+    return load, client, json.dumps(dict(arguments), sort_keys=True)

@@ -12,7 +12,10 @@ from .answers import name_stream
 from .clients import KINDS, OURS, PEER, REFERENCE
 
 EVERYBODY: Final = tuple(KINDS)
+EACH_ROUND: Final = (OURS, "aiai_uvloop", REFERENCE, PEER)
+"""Clients that are measured in each round: those that bounds speak of; the others in every second one."""
 STREAMERS: Final = tuple(name for name, kind in KINDS.items() if kind.can_stream)
+_MIB: Final = 2**20 / 1e6
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
@@ -39,9 +42,26 @@ MEASURES: Final = {
     "peak_mb": Measure(title="peak MB"),
     "first_ms": Measure(title="first partial after ms"),
     "cold_above_s": Measure(title="s above the latency, cold"),
+    "cold_cpu_us": Measure(title="CPU µs per request, cold"),
     "warm_cpu_us": Measure(title="CPU µs per request, warm"),
     "peak_kb": Measure(title="peak kB per request"),
-    "server_busy": Measure(title="server busy", digits=2),
+    "failed": Measure(title="failed"),
+    "refused": Measure(title="429s"),
+    "makespan": Measure(title="makespan ÷ least"),
+    "peak_mb_per_request": Measure(title="peak MB per request"),
+    "of_memory": Measure(title="of the rate to memory", is_more_better=True),
+    "item_cpu_us": Measure(title="CPU µs per item"),
+    "items_per_s": Measure(title="items/s", is_more_better=True),
+    "slope_bytes": Measure(title="memory: bytes per further item"),
+    "journal_bytes": Measure(title="journal: bytes per item"),
+    "enter_us": Measure(title="to enter the queue: CPU µs"),
+    "wake_us": Measure(title="to be woken: µs, median"),
+    "wake_p99_us": Measure(title="99 %"),
+    "leave_us": Measure(title="to leave it cancelled: CPU µs"),
+    "waiter_kb": Measure(title="kB per waiter"),
+    "hold_ms": Measure(title="longest turn of the loop: ms"),
+    "hold_cpu_ms": Measure(title="of CPU: ms"),
+    "callback_ms": Measure(title="longest callback: ms"),
 }
 
 
@@ -55,11 +75,14 @@ class Scenario:
     """The function of `loads` that does it."""
     arguments: Mapping[str, Any] = _NOTHING  # Any: each load's own
     measures: tuple[str, ...]
-    """What tables show."""
+    """What tables show; also a client's ratio to the reference, where that is among the clients."""
     clients: tuple[str, ...] = EVERYBODY
-    seconds: float = 0.5
     rounds: int | None = None
     """How often, where that is less than elsewhere."""
+    once: tuple[str, ...] = ()
+    """Clients that are measured in one round only."""
+    quick_arguments: Mapping[str, Any] | None = None
+    """What replaces the arguments in a quick run."""
 
 
 SCENARIOS: Final = (
@@ -126,6 +149,68 @@ SCENARIOS: Final = (
         arguments={"count": 2000, "latency_ms": 1000},
         measures=("cold_above_s", "warm_cpu_us", "peak_kb"),
         rounds=3,
+        # Most of a minute each: the time that its pool takes grows with the square.
+        once=("httpx",),
+    ),
+    *(
+        Scenario(
+            name=f"limited-{retries}",
+            title=f"120 requests at once against 1,200 a minute with a burst of 20, {retries} retries",
+            load="limited",
+            arguments={"kind": "told", "count": 120, "retries": retries},
+            measures=("failed", "makespan", "refused"),
+            clients=(OURS, PEER, "litellm"),
+            rounds=2,
+        )
+        for retries in (2, 10)
+    ),
+    Scenario(
+        name="limited-hidden",
+        title="The same with 2 retries, and a server that says nothing of its limit",
+        load="limited",
+        arguments={"kind": "hidden", "count": 120, "retries": 2},
+        measures=("failed", "makespan", "refused"),
+        clients=(OURS, PEER),
+        rounds=2,
+    ),
+    *(
+        Scenario(
+            name=f"saving-{megabytes}mb",
+            title=f"Images of {megabytes} MB into files, 64 at once",
+            load="saving",
+            arguments={"size_bytes": megabytes * 1_000_000, "at_once": 64},
+            measures=("peak_mb_per_request", "mb_per_s", "of_memory", "cpu_ms_per_mb"),
+            clients=(OURS, REFERENCE) if megabytes > 2 else (OURS, "aiai_uvloop", REFERENCE, PEER),
+            rounds=3,
+        )
+        for megabytes in (2, 10, 30)
+    ),
+    Scenario(
+        name="job",
+        title="A job of 100,000 items on a fake transport",
+        load="job",
+        arguments={"count": 100_000},
+        quick_arguments={"count": 5_000},
+        measures=("item_cpu_us", "items_per_s", "peak_mb", "slope_bytes", "journal_bytes"),
+        clients=(OURS,),
+        rounds=1,
+    ),
+    Scenario(
+        name="scheduler",
+        title="The scheduler alone: nothing limiting; 100,000 waiters",
+        load="scheduler",
+        arguments={"count": 50_000, "waiters": 100_000},
+        measures=("cpu_us", "enter_us", "wake_us", "wake_p99_us", "leave_us", "waiter_kb"),
+        clients=(OURS,),
+        rounds=3,
+    ),
+    Scenario(
+        name="hold",
+        title="The event loop held, by 16 images of 6 MB at once",
+        load="holds",
+        arguments={"size_bytes": 6_000_000, "at_once": 16},
+        measures=("hold_ms", "hold_cpu_ms", "callback_ms"),
+        clients=(OURS, "aiai_uvloop", REFERENCE, "aiohttp_json", PEER),
     ),
 )
 
@@ -169,7 +254,26 @@ BOUNDS: Final = (
     Bound(scenario="2000-in-flight", measure="cold_above_s", reference=1.15),
     Bound(scenario="2000-in-flight", measure="warm_cpu_us", reference=1.05, peer=0.06),
     Bound(scenario="2000-in-flight", measure="peak_kb", reference=1.25),
+    *(
+        bound
+        for name in ("limited-2", "limited-10")
+        for bound in (
+            Bound(scenario=name, measure="failed", value=0),
+            Bound(scenario=name, measure="makespan", value=1.08),
+            Bound(scenario=name, measure="refused", value=12),
+        )
+    ),
+    *(
+        bound
+        for name in ("saving-2mb", "saving-10mb", "saving-30mb")
+        for bound in (
+            Bound(scenario=name, measure="peak_mb_per_request", value=_MIB),
+            Bound(scenario=name, measure="of_memory", value=0.8),
+        )
+    ),
+    Bound(scenario="job", measure="item_cpu_us", value=300),
+    # Nothing may stay of an item. The smallest object takes 24 bytes with what refers to it, so less is an allocator's.
+    Bound(scenario="job", measure="slope_bytes", value=16),
+    Bound(scenario="scheduler", measure="cpu_us", value=10),
+    Bound(scenario="hold", measure="hold_ms", value=5),
 )
-
-JUDGED: Final = (OURS, REFERENCE, PEER)
-"""The clients that bounds speak of: never left out where bounds are looked at."""

@@ -22,6 +22,8 @@ _LENGTH: Final = re.compile(rb"\r\ncontent-length:\s*(\d+)", re.IGNORECASE)
 
 PER_SECOND: Final = 20.0
 BURST: Final = 20
+LIMITED_LATENCY: Final = 0.2
+"""Seconds that an answer takes where there is a limit."""
 
 
 class Limit:
@@ -96,7 +98,7 @@ class Connection(asyncio.Protocol):
             self._write(write_refusal(1 if says_limit else None, fields))
             return
         answer = write_answer(SMALL).replace(b"\r\n\r\n", f"\r\n{fields}\r\n".encode(), 1)
-        asyncio.get_running_loop().call_later(0.2, self._write, answer)
+        asyncio.get_running_loop().call_later(LIMITED_LATENCY, self._write, answer)
 
     def _tell(self, path: str) -> None:
         model = path.removeprefix("/refused/")

@@ -41,8 +41,10 @@ def measure_start(client: str, base_url: str) -> dict[str, float]:
     ready = _READY.format(runner="uvloop" if kind.is_on_uvloop else "asyncio", module=kind.module)
     measured: dict[str, float] = {}
     for name, script in (("bare", _BARE), ("import", kind.imports), ("ready", ready)):
-        # The first writes bytecode where there is none.
-        runs = [_run(kind, script, base_url, is_asking=name == "ready") for _ in range(_TIMES + 1)][1:]
+        # The first writes bytecode where there is none. What takes seconds varies less.
+        first, _ = _run(kind, script, base_url, is_asking=name == "ready")
+        times = _TIMES if first < 1.0 else 1
+        runs = [_run(kind, script, base_url, is_asking=name == "ready") for _ in range(times)]
         measured[f"{name}_cpu_ms"] = statistics.median(cpu for cpu, _ in runs) * 1e3
         measured[f"{name}_mb"] = statistics.median(peak for _, peak in runs) / 1e6
     return measured

@@ -53,32 +53,39 @@ def write_result(result: Result) -> Iterator[str]:
     scenario = result.scenario
     yield f"### {scenario.title}"
     yield ""
-    heads = [cell for measure in scenario.measures for cell in (MEASURES[measure].title, "÷ ref.")]
-    yield _write_row(["client", *heads, "server busy"])
-    yield _write_row(["---", *["---:"] * (len(heads) + 1)])
+    has_reference = REFERENCE in scenario.clients
+    has_server = any("server_busy" in each for measured in result.rounds for each in measured.values())
+    heads = ["client"]
+    for measure in scenario.measures:
+        heads += [MEASURES[measure].title, *(["÷ ref."] if has_reference else [])]
+    heads += ["server busy"] if has_server else []
+    yield write_row(heads)
+    yield write_row(["---", *["---:"] * (len(heads) - 1)])
     for name in KINDS:
         if name in result.failures:
-            yield _write_row([KINDS[name].title, f"failed: {result.failures[name]}"])
+            yield write_row([KINDS[name].title, f"failed: {result.failures[name]}"])
         elif any(name in measured for measured in result.rounds):
             cells = [KINDS[name].title]
             for measure in scenario.measures:
                 cells.append(write_number(result.median(name, measure), MEASURES[measure].digits))
-                ratio = result.ratio(name, REFERENCE, measure)
-                cells.append("1" if name == REFERENCE else write_number(ratio, 3))
-            busy = result.median(name, "server_busy")
-            yield _write_row([*cells, "–" if busy is None else f"{busy:.0%}"])
+                if has_reference:
+                    cells.append(write_number(result.ratio(name, REFERENCE, measure), 3))
+            if has_server:
+                busy = result.median(name, "server_busy")
+                cells.append("–" if busy is None else f"{busy:.0%}")
+            yield write_row(cells)
     yield ""
 
 
 def write_findings(findings: Iterable[Finding]) -> Iterator[str]:
     """Write what had to be reached and what was."""
-    yield _write_row(["scenario", "measure", "against", "bound", "found", ""])
-    yield _write_row(["---", "---", "---", "---:", "---:", "---"])
+    yield write_row(["scenario", "measure", "against", "bound", "found", ""])
+    yield write_row(["---", "---", "---", "---:", "---:", "---"])
     for finding in findings:
         measure = MEASURES[finding.bound.measure]
         sign = "≥" if measure.is_more_better else "≤"
         times = " ×" if finding.against and measure.is_more_better else ""
-        yield _write_row(
+        yield write_row(
             [
                 finding.bound.scenario,
                 measure.title,
@@ -100,5 +107,6 @@ def write_number(value: float | None, digits: int) -> str:
     return f"{float(f'{value:.{digits}g}'):g}"
 
 
-def _write_row(cells: Iterable[str]) -> str:
+def write_row(cells: Iterable[str]) -> str:
+    """Write one row of a table."""
     return f"| {' | '.join(cells)} |"
