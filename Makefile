@@ -103,10 +103,12 @@ clean:
 	rm -rf .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+NEED_PYTHON := test -n "$(PYTHON)" || { echo "Python 3.11 or newer with venv is needed; say where: make PYTHON=/path/to/python3" >&2; exit 1; }
+
 # The environments. Each is made again from its stamp when pyproject.toml changes.
 
 .venv/user.stamp: pyproject.toml
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with venv is needed; say where: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(NEED_PYTHON)
 	@echo "--- making .venv with the package, its command line and its local server ($$("$(PYTHON)" --version))"
 	@"$(PYTHON)" -m venv .venv
 	@# pip learned dependency groups in 25.1; Python 3.11 brings an older one.
@@ -120,6 +122,7 @@ clean:
 	@touch $@
 
 .venv-bench/user.stamp: pyproject.toml benchmarks/requirements-clients.txt
+	@$(NEED_PYTHON)
 	@echo "--- making .venv-bench with the clients that are compared"
 	@rm -rf .venv-bench
 	@"$(PYTHON)" -m venv .venv-bench

@@ -40,7 +40,7 @@ def main() -> int:
     results: list[Result] = []
     growths: list[Growth] = []
     with run_server() as port:
-        bench = Bench(port, quick=options.quick)
+        bench = Bench(port, seconds=0.2 if options.quick else 0.5, quick=options.quick)
         for scenario in scenarios:
             if clients := [name for name in scenario.clients if name in options.clients]:
                 results.append(bench.measure(scenario, clients, _choose_rounds(scenario, options)))

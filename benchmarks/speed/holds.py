@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
 from .answers import SMALL, name_image
+from .clients import Client
 from .meters import Checker
 from .sessions import Measured, Session, warm_up
 
@@ -26,7 +27,7 @@ class Turns:
         self.longest_callback = 0.0
 
     @contextmanager
-    def watch(self) -> Iterator[None]:
+    def watch(self) -> Generator[None]:
         """Watch while the block runs."""
         loop = asyncio.get_running_loop()
         is_over = False
@@ -64,15 +65,19 @@ async def holds(session: Session, *, size_bytes: int, at_once: int) -> Measured:
     checker = Checker(SMALL, model)
     async with session.open() as client:
         await warm_up(client, checker)
-        # Twice: the first opens connections.
-        for _ in range(2):
-            turns = Turns()
-            with turns.watch():
-                contents = await asyncio.gather(*[client.generate(model) for _ in range(at_once)])
-            await asyncio.sleep(0)
-            for content in contents:
-                checker.check(model, content)
-            del contents
+        # The first time opens connections.
+        await _watch(client, checker, model, at_once)
+        turns = await _watch(client, checker, model, at_once)
         measured = {"hold_ms": turns.longest * 1e3, "hold_cpu_ms": turns.longest_cpu * 1e3}
         # uvloop runs its callbacks itself.
         return measured | ({"callback_ms": turns.longest_callback * 1e3} if turns.longest_callback else {})
+
+
+async def _watch(client: Client, checker: Checker, model: str, at_once: int) -> Turns:
+    turns = Turns()
+    with turns.watch():
+        contents = await asyncio.gather(*[client.generate(model) for _ in range(at_once)])
+    await asyncio.sleep(0)
+    for content in contents:
+        checker.check(model, content)
+    return turns

@@ -51,9 +51,7 @@ class Checker:
             self.seconds += time.perf_counter() - began_at
             self.cpu += time.thread_time() - cpu_at
         if not is_same:
-            raise ValueError(
-                f"{model}: image {number} has {len(content)} bytes, not the {len(expected)} that were sent"
-            )
+            raise ValueError(f"{model}: image {number}, of {len(content)} bytes, is not what was sent")
         self.images += 1
         self.size_bytes += len(content)
 

@@ -35,12 +35,16 @@ def draw(growth: Growth, folder: Path) -> None:
     pyplot: Any = importlib.import_module("matplotlib.pyplot")
     measures = growth.curve.measures
     figure, panels = pyplot.subplots(
-        1, len(measures), figsize=(3.4 * len(measures), 3.0), layout="constrained", squeeze=False, facecolor="white"
+        1, len(measures), figsize=(10, 3.2), layout="constrained", squeeze=False, facecolor="white"
     )
+    figure.get_layout_engine().set(wspace=0.06)
     for panel, measure in zip(panels[0], measures, strict=True):
         for label, points in growth.values.items():
             shown = [(x / growth.curve.scale, each[measure]) for x, each in points.items() if each.get(measure, 0) > 0]
-            panel.plot(*zip(*shown, strict=True), color=_COLOURS[label], marker="o", markersize=3.5, label=label)
+            width = 2.0 if label.startswith(KINDS[OURS].title) else 1.3
+            panel.plot(
+                *zip(*shown, strict=True), color=_COLOURS[label], linewidth=width, marker="o", markersize=4, label=label
+            )
         panel.set_xscale("log")
         panel.set_yscale("log")
         panel.set_title(MEASURES[measure].title, fontsize=9, loc="left")
@@ -48,10 +52,11 @@ def draw(growth: Growth, folder: Path) -> None:
         panel.grid(visible=True, which="major", color="#dde3e9", linewidth=0.7)
         panel.set_axisbelow(True)
         panel.spines[["top", "right"]].set_visible(False)
-        panel.yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(_write_tick))
-        panel.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(_write_tick))
-        panel.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
         _widen(panel)
+        panel.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=_find_steps(*panel.get_ylim())))
+        for axis in (panel.xaxis, panel.yaxis):
+            axis.set_major_formatter(matplotlib.ticker.FuncFormatter(_write_tick))
+            axis.set_minor_formatter(matplotlib.ticker.NullFormatter())
     if len(growth.values) > 1:
         handles, labels = panels[0][0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
@@ -64,6 +69,11 @@ def draw(growth: Growth, folder: Path) -> None:
 
 def _write_tick(value: float, _: int) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:g}"
+
+
+def _find_steps(low: float, high: float) -> tuple[int, ...]:
+    """Choose where a scale has its numbers, so that there are some and not too many."""
+    return (1, 2, 5) if high / low < 1000 else (1,)
 
 
 def _widen(panel: Any) -> None:  # Any: matplotlib's axes

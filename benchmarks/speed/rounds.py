@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,11 +61,13 @@ class Bench:
 
     Args:
         port: the server's.
-        quick: whether it is enough to get an idea.
+        seconds: how long a measurement goes on, where that is free.
+        quick: whether fewer and smaller ones are enough.
     """
 
-    def __init__(self, port: int, *, quick: bool = False) -> None:
+    def __init__(self, port: int, *, seconds: float = 0.5, quick: bool = False) -> None:
         self._port: Final = port
+        self._seconds: Final = seconds
         self.is_quick: Final = quick
         self._known: Final[dict[tuple[str, str, str], Measured]] = {}
 
@@ -98,7 +100,7 @@ class Bench:
             "load": load,
             "client": client,
             "port": self._port,
-            "seconds": 0.2 if self.is_quick else 0.5,
+            "seconds": self._seconds,
             "arguments": dict(arguments),
         }
         show_progress(f"{load} {client} {json.dumps(order['arguments'])}")
@@ -139,7 +141,7 @@ def choose_clients(scenario: Scenario, clients: Sequence[str], number: int) -> l
 
 
 @contextlib.contextmanager
-def run_server() -> Iterator[int]:
+def run_server() -> Generator[int]:
     """Run the server on the first core, with this process and its children on the second; give its port."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     pin = [] if len(cores) < 2 else ["--core", str(cores[0])]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import NamedTuple
 
 from .answers import SMALL
@@ -27,7 +27,7 @@ class Session(NamedTuple):
     """How long to measure, where a load goes on for a time."""
 
     @contextlib.asynccontextmanager
-    async def open(self, retries: int | None = None) -> AsyncIterator[Client]:
+    async def open(self, retries: int | None = None) -> AsyncGenerator[Client]:
         """Open the client, and close it at the end."""
         client = self.open_client(retries)
         try:

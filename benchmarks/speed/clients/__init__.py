@@ -57,7 +57,7 @@ class Kind(NamedTuple):
 
     def load(self) -> Callable[[str, int | None], Client]:
         """Import it, and give what makes a client of a base URL and a number of retries (None: its default)."""
-        module = importlib.import_module(f"speed.clients.{self.module}")
+        module = importlib.import_module(f".{self.module}", __name__)
         return cast("Callable[[str, int | None], Client]", module.open_client)
 
 
