@@ -88,12 +88,15 @@ def _write(
     environment = documents.describe_environment()
     if options.json is not None:
         options.json.write_text(json.dumps(_to_tree(environment, results, findings, growths), indent=1) + "\n")
+    # A part of the scenarios or clients replaces no table of all of them.
+    is_all = options.only == "" and len(options.clients) == len(KINDS)
     if options.markdown is not None:
-        documents.insert(options.markdown, "results", documents.write_results(results, findings, environment))
+        if is_all:
+            documents.insert(options.markdown, "results", documents.write_results(results, findings, environment))
         for growth in growths:
             documents.insert(options.markdown, f"growth-{growth.curve.name}", documents.write_growth(growth))
             plots.draw(growth, options.markdown.parent)
-    if options.readme is not None:
+    if options.readme is not None and is_all:
         documents.insert(options.readme, "results", documents.write_readme(results))
 
 
