@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import functools
 import socket
 import ssl as ssl_module
 import time
 import urllib.request
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextvars import ContextVar
 from types import SimpleNamespace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
 import aiohttp
 import aiohttp.abc
 import aiohttp.payload
 import anyio
+import attrs
+from yarl import URL
 
 from aiai_async._errors import APIConnectionError, APITimeoutError, ConfigurationError
 from aiai_async._exchange import AddressForbidden, AddressRule, TransportRequest
@@ -25,6 +29,10 @@ from aiai_async._facts import Headers
 from aiai_async._secret import SecretText, strip_userinfo
 from aiai_async.wire.addresses import is_literal, is_public
 from aiai_async.wire.endpoint import Origin
+
+if TYPE_CHECKING:
+    import aiohttp.tracing
+    from aiohttp.client_proto import ResponseHandler
 
 _IDLE_SECONDS: Final = 15.0
 # Closing TLS connections says goodbye to the other side, which may not answer.
@@ -34,6 +42,8 @@ _KEEP_ALIVE_SECONDS: Final = 45
 # Twice that and one read of the socket, 256 KiB, wait in memory while a sink waits for its disk. aiohttp 3.14 made it
 # four times as much, which is more than 1 MiB for each request with what was decoded of it.
 _BUFFERED_BYTES: Final = 1 << 16
+# A client has one or two; more come of redirects, and of views with another base URL or proxy.
+_MOST_ROUTES: Final = 64
 _NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
 
 
@@ -50,42 +60,40 @@ class Pool:
         self._trace_configs: Final = list(trace_configs)
         self._sessions: Final[dict[AddressRule | None, aiohttp.ClientSession]] = {}
         self._proxies: Final[dict[Origin, str | None]] = {}
+        self._routes: Final[dict[tuple[str, str | None], _Route]] = {}
+        """Those of the API's own URLs, which are few; links to images differ each time."""
         self._closer: AsyncGenerator[None] | None = None
         self._closing: asyncio.Task[None] | None = None
 
     async def send(self, request: TransportRequest) -> Response:
         """Send a request and wait for the head of the answer."""
-        session = await self._open(request.address_rule)
-        origin = Origin.of(request.url)
-        proxy = request.proxy or self._find_proxy(origin, request.url)
+        session = self._sessions.get(request.address_rule)
+        if session is None or session.closed:
+            session = await self._open(request.address_rule)
+        route = self._routes.get((request.url, request.proxy)) or self._find_route(request)
         if request.address_rule is not None:
-            _check_literal(origin, request.address_rule)
-        body = None if request.body is None else _Body(request.body, request.on_sent)
-        proxy, credentials = _split_proxy(proxy)
-        headers = request.headers
-        if credentials and origin.scheme == "http":
-            # Through a tunnel they go to the proxy alone; without one the request itself goes there.
-            headers = {**headers, **credentials}
+            _check_literal(route.origin, request.address_rule)
+        body = None if request.body is None else _Body(request.body, request)
         try:
             response = await session.request(
                 request.method,
-                request.url,
-                headers=headers,
+                route.url,
+                headers={**request.headers, **route.headers} if route.headers else request.headers,
                 data=body,
                 allow_redirects=False,
-                proxy=proxy,
-                proxy_headers=credentials if origin.scheme == "https" else None,
+                proxy=route.proxy,
+                proxy_headers=route.proxy_headers,
                 ssl=True if request.ssl is None else request.ssl,
                 timeout=_timeout(request.connect_timeout),
                 trace_request_ctx=request,
             )
         except (aiohttp.ClientError, OSError, UnicodeError) as error:
             if session.closed and (body is None or not body.was_written):
-                raise _unsent(origin, "the client was closed") from error
-            raise _translate(error, origin, request, proxy=proxy) from error
+                raise _unsent(route.origin, "the client was closed") from error
+            raise _translate(error, route.origin, request, proxy=route.proxy) from error
         if body is None:
             request.on_sent()
-        return Response(response, origin)
+        return Response(response, route.origin)
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -116,7 +124,7 @@ class Pool:
                 connector=self._make_connector(rule),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=_NO_TIMEOUT,
-                trace_configs=[*self._trace_configs, _trace_connects()],
+                trace_configs=[*self._trace_configs, *([_trace_connects()] if self._is_foreign(rule) else [])],
                 trust_env=False,
                 read_bufsize=_BUFFERED_BYTES,
             )
@@ -134,14 +142,37 @@ class Pool:
             await self.aclose()
 
     def _make_connector(self, rule: AddressRule | None) -> aiohttp.BaseConnector:
-        if rule is None and self._connector_factory is not None:
+        if self._is_foreign(rule):
+            assert self._connector_factory is not None
             return self._connector_factory()
-        return aiohttp.TCPConnector(
+        return _Connector(
             limit=0,
             keepalive_timeout=_IDLE_SECONDS,
             socket_factory=_make_socket,
             resolver=None if rule is None else _GuardedResolver(rule),
         )
+
+    def _is_foreign(self, rule: AddressRule | None) -> bool:
+        """Tell whether connections are made by a connector of the caller's."""
+        return rule is None and self._connector_factory is not None
+
+    def _find_route(self, request: TransportRequest) -> _Route:
+        origin = Origin.of(request.url)
+        proxy, credentials = _split_proxy(request.proxy or self._find_proxy(origin, request.url))
+        # Through a tunnel they go to the proxy alone; without one the request itself goes there.
+        is_tunnel = origin.scheme == "https"
+        route = _Route(
+            origin=origin,
+            url=_parse_url(request.url),
+            proxy=proxy,
+            headers={} if is_tunnel else credentials,
+            proxy_headers=credentials if is_tunnel else None,
+        )
+        if request.address_rule is None:
+            if len(self._routes) >= _MOST_ROUTES:
+                self._routes.clear()
+            self._routes[request.url, request.proxy] = route
+        return route
 
     def _find_proxy(self, origin: Origin, url: str) -> str | None:
         if origin not in self._proxies:
@@ -149,13 +180,28 @@ class Pool:
         return self._proxies[origin]
 
 
+@attrs.frozen(kw_only=True)
+class _Route:
+    """How a URL is reached. Kept, since finding that out takes 8 us, a tenth of a request."""
+
+    origin: Origin
+    url: str | URL
+    """Parsed, or as it is where that can't be done."""
+    proxy: str | None
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    """To be sent with the request, for the proxy."""
+    proxy_headers: Mapping[str, str] | None = attrs.field(repr=False)
+    """To be sent to the proxy when a tunnel is opened."""
+
+
 class Response:
     """An answer over aiohttp; see `TransportResponse`."""
 
-    __slots__ = ("_origin", "_response", "headers", "status")
+    __slots__ = ("_content", "_origin", "_response", "headers", "status")
 
     def __init__(self, response: aiohttp.ClientResponse, origin: Origin) -> None:
         self._response: Final = response
+        self._content: Final = response.content
         self._origin: Final = origin
         self.status: int = response.status
         self.headers: Headers = Headers(response.headers.items())
@@ -163,31 +209,68 @@ class Response:
     async def read(self) -> bytes:
         """Give the next piece of the body; empty at its end."""
         try:
-            return await self._response.content.readany()
+            return b"" if self._content.at_eof() else await self._content.readany()
         except (aiohttp.ClientError, OSError) as error:
             raise _broken(error, self._origin, "broke before the answer was whole") from error
 
     def close(self) -> None:
         """Give the connection back."""
-        self._response.close()
+        # Once the end has come, it was given back already; aiohttp's close is 3 us even then.
+        if not self._response.closed:
+            self._response.close()
 
 
 class _Body(aiohttp.payload.BytesPayload):
-    """A request body that says when it was written."""
+    """The body of a request, that tells it when it was written.
 
-    def __init__(self, body: bytes, on_sent: Callable[[], None]) -> None:
+    Args:
+        body: the bytes.
+        request: what they belong to.
+    """
+
+    def __init__(self, body: bytes, request: TransportRequest) -> None:
         super().__init__(body, content_type="application/json")
         self.was_written = False
-        self._on_sent: Final = on_sent
+        self.request: Final = request
 
     async def write_with_length(self, writer: aiohttp.abc.AbstractStreamWriter, content_length: int | None) -> None:
         await super().write_with_length(writer, content_length)
         self.was_written = True
-        self._on_sent()
+        self.request.on_sent()
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Makes connections, and tells each request that made one how long its TCP connect took.
+
+    aiohttp's tracing could tell that too, and costs every request 20 us for it, also those that make none.
+    """
+
+    async def _create_connection(
+        self, req: aiohttp.ClientRequest, traces: list[aiohttp.tracing.Trace], timeout: aiohttp.ClientTimeout
+    ) -> ResponseHandler:
+        # Sockets are made in tasks of their own where a host has several addresses; they share this one list.
+        began_at: list[float] = []
+        token = _CONNECTS_BEGUN_AT.set(began_at)
+        try:
+            protocol = await super()._create_connection(req, traces, timeout)
+        finally:
+            _CONNECTS_BEGUN_AT.reset(token)
+        if began_at and isinstance(req.body, _Body):
+            _tell_connect(req.body.request, time.perf_counter() - began_at[-1])
+        return protocol
+
+
+_CONNECTS_BEGUN_AT: Final[ContextVar[list[float] | None]] = ContextVar("connects_begun_at", default=None)
+"""When each socket of the connection was made that is being made."""
+
+
+def _tell_connect(request: TransportRequest, seconds: float) -> None:
+    # TLS takes one more round trip.
+    request.on_connected(seconds / 2 if request.url.startswith("https:") else seconds)
 
 
 def _trace_connects() -> aiohttp.TraceConfig:
-    """Make what tells each request how long its TCP connect took, where it made one."""
+    """Make what tells each request how long its TCP connect took, where a connector of the caller's made one."""
 
     async def begin(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
         context.began_at = time.perf_counter()
@@ -195,10 +278,7 @@ def _trace_connects() -> aiohttp.TraceConfig:
     async def end(
         _: aiohttp.ClientSession, context: SimpleNamespace, __: aiohttp.TraceConnectionCreateEndParams
     ) -> None:
-        request: TransportRequest = context.trace_request_ctx
-        took = time.perf_counter() - context.began_at
-        # TLS takes one more round trip.
-        request.on_connected(took / 2 if request.url.startswith("https:") else took)
+        _tell_connect(context.trace_request_ctx, time.perf_counter() - context.began_at)
 
     trace = aiohttp.TraceConfig()
     trace.on_connection_create_start.append(begin)
@@ -244,6 +324,8 @@ def _check_literal(origin: Origin, rule: AddressRule) -> None:
 
 def _make_socket(info: tuple[object, ...]) -> socket.socket:
     family, kind, protocol, *_ = info
+    if (begun_at := _CONNECTS_BEGUN_AT.get()) is not None:
+        begun_at.append(time.perf_counter())
     made = socket.socket(family, kind, protocol)  # type: ignore[arg-type] # getaddrinfo's tuple, typed as Any parts
     made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (
@@ -257,10 +339,19 @@ def _make_socket(info: tuple[object, ...]) -> socket.socket:
     return made
 
 
+@functools.lru_cache(maxsize=64)
 def _timeout(connect: float | None) -> aiohttp.ClientTimeout:
     if connect is None:
         return _NO_TIMEOUT
     return aiohttp.ClientTimeout(total=None, connect=connect, sock_connect=None, sock_read=None)
+
+
+def _parse_url(url: str) -> str | URL:
+    try:
+        return URL(url)
+    except ValueError:
+        # aiohttp is to say what is wrong with it, as with any other.
+        return url
 
 
 def _read_environment(origin: Origin, url: str) -> str | None:

@@ -66,7 +66,7 @@ class AnswerReader:
         self._sink: Final = sink
         self._expects_one: Final = expects_one
         self._clock: Final = clock
-        self._length: Final = _read_length(response.headers)
+        self._length: Final = _read_length(response.headers.by_lower_name)
         self.text = b""
         """What is known of the body's text, for errors: without images where the scanner read it."""
 
@@ -148,7 +148,7 @@ class AnswerReader:
 
 def _read_length(headers: Mapping[str, str]) -> int | None:
     """Give the body's length where it is known: of a compressed one it isn't."""
-    length = headers.get("content-length", "")
-    if headers.get("content-encoding", "identity").lower() != "identity" or not length.isascii():
+    length, encoding = headers.get("content-length"), headers.get("content-encoding")
+    if length is None or (encoding is not None and encoding.lower() != "identity") or not length.isascii():
         return None
     return int(length) if length.isdigit() else None

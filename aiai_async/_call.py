@@ -6,7 +6,6 @@ import time
 from typing import Final
 
 import anyio
-import attrs
 
 from aiai_async._answers import AnswerReader
 from aiai_async._attempts import Attempts, Opened
@@ -72,7 +71,7 @@ class Call:
 
     async def _attempt(self) -> ImagesResponse | Problem:
         outcome: ImagesResponse | Problem | None = None
-        with self._attempts.in_time():
+        with self._attempts.in_time:
             opened = await self._attempts.open()
             outcome = opened if isinstance(opened, Problem) else await self._read(opened)
         return outcome or Problem(error=self._attempts.describe_timeout())
@@ -91,7 +90,10 @@ class Call:
             parsed = await reader.read()
             if inside := codec.find_error(parsed.tree):
                 return problems.read_error_inside(head, inside, redactor=opened.redactor, now=time.time())
-            answer = codec.read_answer(parsed.tree, parsed.images, url=head.url)
+            info = self._attempts.describe(opened)
+            answer = codec.read_answer(
+                parsed.tree, parsed.images, url=head.url, fetch=self._downloader.fetch, http=info
+            )
         except APIConnectionError as error:
             return Problem(error=error)
         except APIResponseError as error:
@@ -99,10 +101,5 @@ class Call:
             return Problem(error=named, status=head.status)
         finally:
             opened.response.close()
-        return self._tariff.complete(
-            attrs.evolve(
-                answer,
-                data=tuple(self._downloader.attach(image) for image in answer.data),
-                http=self._attempts.succeed(opened),
-            )
-        )
+        self._attempts.succeed(opened, info)
+        return answer

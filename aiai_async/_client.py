@@ -22,6 +22,7 @@ from aiai_async._arguments import (
     read_call_timeout,
     read_changes,
     read_default_headers,
+    read_idempotency_key,
     read_limits,
     read_max_answer_bytes,
     read_max_connections,
@@ -129,7 +130,7 @@ class AsyncImagesClient:
             base_url=base_url,
             timeout=read_timeout(timeout),
             retry=read_retry(retry),
-            default_headers=read_default_headers(default_headers),
+            headers=read_default_headers(default_headers),
             proxy=read_proxy(proxy),
             ssl=ssl,
             validate=validate,
@@ -316,7 +317,7 @@ class AsyncImagesClient:
             "stream": True if stream else None,
         }
         fields: dict[str, object] = prompt.to_fields() if isinstance(prompt, ImageRequest) else {"prompt": prompt}
-        fields.update((name, value) for name, value in overrides.items() if value is not None)
+        fields |= {name: value for name, value in overrides.items() if value is not None}
         if self._options.validate:
             check(read_model(fields), fields)
         if not isinstance(stream, bool):
@@ -328,7 +329,6 @@ class AsyncImagesClient:
         options = self._options if timeout is None else attrs.evolve(self._options, timeout=read_call_timeout(timeout))
         sent = merge_body(fields, extra_body)
         body = encode_request(sent)
-        headers = merge_headers(self._options.default_headers, extra_headers, idempotency_key)
         asked_for = sent.get("n", 1)
         asker = Asker(
             origin=options.endpoint.origin,
@@ -338,7 +338,14 @@ class AsyncImagesClient:
             priority=priority,
             patience=options.retry.max_retry_after,
         )
-        attempts = Attempts(shared=self._shared, options=options, body=body, headers=headers, asker=asker)
+        attempts = Attempts(
+            shared=self._shared,
+            options=options,
+            body=body,
+            headers=merge_headers(options.headers, extra_headers),
+            idempotency_key=read_idempotency_key(idempotency_key),
+            asker=asker,
+        )
         downloader = Downloader(self._shared, options)
         tariff = Tariff.of(sent, options.prices)
         if stream:

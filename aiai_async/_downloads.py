@@ -41,20 +41,16 @@ class Downloader:
         options: whose `timeout` and `retry` hold here too; each download has a `total` of its own.
     """
 
-    __slots__ = ("_options", "_rule", "_shared")
+    __slots__ = ("_options", "_shared")
 
     def __init__(self, shared: Shared, options: Options) -> None:
         self._shared: Final = shared
         self._options: Final = options
-        self._rule: Final = None if options.allow_private_downloads else AddressRule(options.endpoint.origin.host)
-
-    def attach(self, image: Image) -> Image:
-        """Give an image that is a link what it takes to be read; others stay as they are."""
-        return image if image.url is None else attrs.evolve(image, fetch=self.fetch)
 
     def attach_event(self, event: ImageEventT) -> ImageEventT:
-        """Do the same for the image of an event."""
-        return event if event.image.url is None else attrs.evolve(event, image=self.attach(event.image))
+        """Give the image of an event that is a link what it takes to be read; others stay as they are."""
+        image = event.image
+        return event if image.url is None else attrs.evolve(event, image=attrs.evolve(image, fetch=self.fetch))
 
     async def fetch(self, url: str) -> bytes:
         """Fetch an image into memory.
@@ -108,9 +104,11 @@ class Downloader:
         result = "cancelled"
         # The first byte of a file that lies ready is waited for no longer than the next ones.
         deadlines.progress(started_at)
+        options = self._options
+        rule = None if options.allow_private_downloads else AddressRule(options.endpoint.origin.host)
         try:
             with anyio.CancelScope(deadline=deadlines.at) as scope:
-                outcome = await _Fetch(self._shared, self._options, self._rule, deadlines, scope, target).run(url)
+                outcome = await _Fetch(self._shared, options, rule, deadlines, scope, target).run(url)
             if scope.cancelled_caught:
                 outcome = _Failure(f"nothing more came within Timeout.{deadlines.phase}={deadlines.seconds:g} s")
             result = "200" if outcome is None else outcome.words

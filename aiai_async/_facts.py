@@ -25,26 +25,36 @@ class Headers(Mapping[str, str]):
         '3'
     """
 
-    __slots__ = ("_fields",)
+    __slots__ = ("_names", "by_lower_name")
 
     def __init__(self, fields: Iterable[tuple[str, str]] = ()) -> None:
-        joined: dict[str, tuple[str, str]] = {}
+        fields = tuple(fields)
+        self.by_lower_name: Final = {name.lower(): value for name, value in fields}
+        """The values by lower-case name: for those who look for many that may not be there."""
+        is_each_once = len(self.by_lower_name) == len(fields)
+        self._names: Final = [name for name, _ in fields] if is_each_once else self._join(fields)
+        """As the server wrote them, in its order."""
+
+    def _join(self, fields: Iterable[tuple[str, str]]) -> list[str]:
+        """Put the values of fields together that came several times, and give the first spelling of each name."""
+        spellings: dict[str, str] = {}
         for name, value in fields:
-            before = joined.get(name.lower())
-            joined[name.lower()] = (name, value) if before is None else (before[0], f"{before[1]}, {value}")
-        self._fields: Final = joined
+            key = name.lower()
+            self.by_lower_name[key] = f"{self.by_lower_name[key]}, {value}" if key in spellings else value
+            spellings.setdefault(key, name)
+        return list(spellings.values())
 
     def __getitem__(self, name: str) -> str:
-        return self._fields[name.lower()][1]
+        return self.by_lower_name[name.lower()]
 
     def __iter__(self) -> Iterator[str]:
-        return (name for name, _ in self._fields.values())
+        return iter(self._names)
 
     def __len__(self) -> int:
-        return len(self._fields)
+        return len(self.by_lower_name)
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.lower() in self._fields
+        return isinstance(name, str) and name.lower() in self.by_lower_name
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Mapping):
@@ -54,7 +64,7 @@ class Headers(Mapping[str, str]):
         }
 
     def __hash__(self) -> int:
-        return hash(frozenset((name, value) for name, (_, value) in self._fields.items()))
+        return hash(frozenset(self.by_lower_name.items()))
 
     def __repr__(self) -> str:
         return f"Headers({list(self.items())!r})"

@@ -32,9 +32,11 @@ class PerLoop(Generic[T]):
             ConfigurationError: the running event loop is trio's.
         """
         loop = running_loop()
-        if loop not in self._values:
-            self._values[loop] = self._make()
-        return self._values[loop]
+        try:
+            return self._values[loop]
+        except KeyError:
+            value = self._values[loop] = self._make()
+            return value
 
     def items(self) -> list[tuple[asyncio.AbstractEventLoop, T]]:
         """Give every loop's value."""

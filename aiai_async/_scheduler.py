@@ -73,7 +73,11 @@ class Scheduler:
         self.max_connections: Final = max_connections
         self._desks: Final = PerLoop(lambda: _Desk(limits, max_connections or math.inf))
 
-    async def acquire(self, asker: Asker, *, timeout: float | None = None, order: int | None = None) -> Permit:
+    def take_nowait(self, asker: Asker) -> Permit | None:
+        """Let a request go at once where nothing limits it and nothing waits before it; None: it has to wait."""
+        return self._desks.get().find_queue(asker).take_nowait(asker)
+
+    async def take(self, asker: Asker, *, timeout: float | None = None, order: int | None = None) -> Permit:
         """Wait until a request may go.
 
         Args:
@@ -87,7 +91,7 @@ class Scheduler:
                 or the account is empty: a copy of what the server said of it.
             ConfigurationError: the client was closed meanwhile.
         """
-        return await self._desks.get().acquire(asker, timeout=timeout, order=order)
+        return await self._desks.get().find_queue(asker).take(asker, timeout=timeout, order=order)
 
     def describe(self) -> Limits:
         """Say what is known now of all limits, on all event loops."""
@@ -105,13 +109,20 @@ class Scheduler:
 
 
 class Permit:
-    """Lets one attempt go. What is learned of the attempt is reported here, and `release` ends it once."""
+    """Lets one attempt go. What is learned of the attempt is reported here, and `release` ends it once.
 
-    __slots__ = ("_queue", "_ticket", "_was_sent")
+    Args:
+        queue: what gave it.
+        ticket: the queue's own record of the attempt.
+        now: the clock of the loop.
+    """
 
-    def __init__(self, queue: _Queue, ticket: Ticket) -> None:
+    __slots__ = ("_now", "_queue", "_ticket", "_was_sent")
+
+    def __init__(self, queue: _Queue, ticket: Ticket, now: Callable[[], float]) -> None:
         self._queue: Final = queue
         self._ticket: Final = ticket
+        self._now: Final = now
         self._was_sent = False
 
     @property
@@ -126,14 +137,14 @@ class Permit:
     def note_sent(self) -> None:
         """Report that the request was written."""
         self._was_sent = True
-        self._queue.admission.sent(self._ticket, self._queue.desk.now())
+        self._queue.admission.sent(self._ticket, self._now())
         self._queue.pump()
 
     def accept(self, facts: Iterable[LimitFact]) -> None:
         """Report that the server let the request in, and what it says of limits."""
         self._was_sent = True
         if not self._ticket.is_over:
-            self._queue.admission.accept(self._ticket, facts, self._queue.desk.now())
+            self._queue.admission.accept(self._ticket, facts, self._now())
             self._queue.pump()
 
     def measure(self, tokens: int) -> None:
@@ -152,7 +163,7 @@ class Permit:
         Returns:
             Seconds for which nothing was let through, although one request was tried at the end of each pause.
         """
-        queue, now = self._queue, self._queue.desk.now()
+        queue, now = self._queue, self._now()
         if not self._ticket.is_over:
             # A copy holds no traceback, and so none of the request's memory.
             queue.last_refusal = copy.copy(error)
@@ -162,7 +173,7 @@ class Permit:
 
     def note_overload(self) -> None:
         """Report that the server has too much to do and doesn't say for how long."""
-        self._queue.admission.hold(self._queue.desk.now())
+        self._queue.admission.hold(self._now())
 
     def note_quota(self, error: QuotaExceededError) -> None:
         """Report that the account is empty: everything that waits on its key fails."""
@@ -171,7 +182,7 @@ class Permit:
     def release(self) -> None:
         """Give the permit back, once however often it is called; what was never sent gives its budget back too."""
         if not self._ticket.is_over:
-            self._queue.admission.finish(self._ticket, self._queue.desk.now(), is_used=self._was_sent)
+            self._queue.admission.finish(self._ticket, self._now(), is_used=self._was_sent)
             self._queue.note_end()
 
 
@@ -207,11 +218,21 @@ class _Queue:
         self.turn = 0
         """The desk's turn when it let a waiter go last."""
 
-    async def acquire(self, asker: Asker, *, timeout: float | None, order: int | None) -> Permit:
+    def take_nowait(self, asker: Asker) -> Permit | None:
+        desk = self.desk
+        if desk.room <= 0:
+            return None
+        now = desk.now
+        ticket = self.admission.admit(asker.cost, now())
+        if ticket is None:
+            return None
+        desk.in_flight += 1
+        return Permit(self, ticket, now)
+
+    async def take(self, asker: Asker, *, timeout: float | None, order: int | None) -> Permit:
+        if order is None and (permit := self.take_nowait(asker)) is not None:
+            return permit
         admission, desk = self.admission, self.desk
-        if desk.room > 0 and order is None and (ticket := admission.admit(asker.cost, desk.now())) is not None:
-            desk.in_flight += 1
-            return Permit(self, ticket)
         waiter = admission.enter(
             asker.cost,
             priority=asker.priority,
@@ -250,7 +271,7 @@ class _Queue:
             desk.turn += 1
             self.turn = desk.turn
             entry = self._entries.pop(waiter)
-            entry.permit = Permit(self, ticket)
+            entry.permit = Permit(self, ticket, desk.now)
             entry.event.set()
         while admission.failed:
             waiter = admission.failed.pop()
@@ -367,16 +388,18 @@ class _Desk:
         """How many more requests may be under way."""
         return self._most - self.in_flight
 
-    def now(self) -> float:
-        """Seconds of the loop's clock."""
-        return self.loop.time()
+    @property
+    def now(self) -> Callable[[], float]:
+        """The loop's clock, in seconds."""
+        return self.loop.time
 
-    async def acquire(self, asker: Asker, *, timeout: float | None, order: int | None) -> Permit:
+    def find_queue(self, asker: Asker) -> _Queue:
+        """Give the queue of a call."""
         name = (asker.origin, asker.key, asker.model)
         queue = self._queues.get(name)
         if queue is None:
             queue = self._queues[name] = self._make_queue(asker)
-        return await queue.acquire(asker, timeout=timeout, order=order)
+        return queue
 
     def note_connect(self, origin: Origin, seconds: float) -> None:
         """Note a TCP connect; the shortest counts."""

@@ -31,6 +31,9 @@ Style = Literal["vivid", "natural"]
 OutputFormat = Literal["png", "jpeg", "webp"]
 ResponseFormat = Literal["url", "b64_json"]
 
+Fetch = Callable[[str], Awaitable[bytes]]
+"""Fetches the image behind a link."""
+
 _SUFFIXES: Final[Mapping[str, str]] = {
     "image/png": ".png",
     "image/jpeg": ".jpg",
@@ -142,7 +145,7 @@ class Image:
     path: Path | None = None
     """Where the sink wrote the image; None where there was no sink, or where it has no `path`."""
     _sha256: str | None = attrs.field(default=None, alias="sha256")
-    _fetch: Callable[[str], Awaitable[bytes]] | None = attrs.field(default=None, eq=False, alias="fetch")
+    _fetch: Fetch | None = attrs.field(default=None, eq=False, alias="fetch")
 
     def __repr__(self) -> str:
         where = f" at {strip_query(self.url)!r}" if self.url else f" in {str(self.path)!r}" if self.path else ""

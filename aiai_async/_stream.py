@@ -223,7 +223,7 @@ class ImageStream:
         problem: Problem | None = None
         is_in_time = False
         try:
-            with self._attempts.in_time() as self._scope:
+            with self._attempts.in_time as self._scope:
                 problem = await (self._open() if self._opened is None else self._read(self._opened))
                 is_in_time = True
         except BaseException as error:
@@ -330,7 +330,8 @@ class ImageStream:
 
     async def _finish(self, opened: Opened) -> None:
         self._is_over = True
-        self._http = self._attempts.succeed(opened)
+        self._http = self._attempts.describe(opened)
+        self._attempts.succeed(opened, self._http)
         events = self._body.completed if self._body is not None else ()
         self._attempts.measure(add_usages(event.usage for event in events if event.usage is not None))
         await self._give_back()

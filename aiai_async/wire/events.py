@@ -175,7 +175,7 @@ class EventReader:
     def _read_image_event(self, kind: str, fields: Mapping[str, object], images: Sequence[Image]) -> list[ImageEvent]:
         image = read_image(fields, images, url=self._head.url)
         tree = {**fields, "created": fields.get("created_at", fields.get("created"))}
-        settings: dict[str, Any] = attrs.asdict(read_settings(tree, known=_KNOWN), recurse=False)
+        settings: dict[str, Any] = {**read_settings(tree, known=_KNOWN)}
         settings["created_at"] = settings.pop("created")
         usage = settings.pop("usage")
         if kind == _PARTIAL:

@@ -133,7 +133,10 @@ def parse_limits(headers: Mapping[str, str], message: str = "", *, now: float) -
     """
     names = "\n".join(headers).lower()
     facts: dict[str, LimitFact] = {}
-    if "ratelimit" in names or "rate-limit" in names:
+    has_limits = "ratelimit" in names or "rate-limit" in names
+    if not has_limits and not message:
+        return ()
+    if has_limits:
         for fact in _read_headers(headers, names, now=now):
             _add(facts, fact)
     if message:

@@ -143,14 +143,21 @@ def find_request_id(headers: Mapping[str, str], message: str = "") -> str | None
     for name in _REQUEST_ID_HEADERS:
         if value := headers.get(name):
             return value
-    match = _REQUEST_ID_IN_MESSAGE.search(message)
+    match = _REQUEST_ID_IN_MESSAGE.search(message) if message else None
     return match[1] if match else None
 
 
 def find_safe_id(head: AnswerHead, redactor: Redactor, message: str = "") -> str | None:
     """Find the server's id of a request, without secrets."""
-    request_id = find_request_id(head.headers, message)
+    request_id = find_request_id(head.headers.by_lower_name, message)
     return None if request_id is None else redactor.text(request_id)
+
+
+def make_safe_headers(head: AnswerHead, redactor: Redactor) -> Headers:
+    """Give an answer's header fields without secrets."""
+    headers = head.headers
+    is_needed = redactor.is_needed(headers, headers.by_lower_name)
+    return Headers(redactor.headers(headers).items()) if is_needed else headers
 
 
 def read_problem(head: AnswerHead, body: bytes, *, redactor: Redactor, now: float) -> Problem:
@@ -197,7 +204,7 @@ def read_refused_redirect(head: AnswerHead, reason: str, *, redactor: Redactor) 
         redactor.text(reason),
         hint="set base_url to where the API really is",
         status_code=head.status,
-        headers=Headers(redactor.headers(head.headers).items()),
+        headers=make_safe_headers(head, redactor),
         request_id=find_safe_id(head, redactor),
     )
     return Problem(error=error, status=head.status)
@@ -240,7 +247,7 @@ def _make(
     }
     message = redactor.text(said.message)
     if issubclass(error_class, APIStatusError):
-        facts["headers"] = Headers(redactor.headers(head.headers).items())
+        facts["headers"] = make_safe_headers(head, redactor)
         facts["hint"] = _HINTS.get(error_class)
         if head.status >= 300:
             facts["status_code"] = head.status
