@@ -12,7 +12,7 @@ import copy
 import datetime as dt
 import math
 import weakref
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Final
 
 import anyio
@@ -140,7 +140,7 @@ class Permit:
         self._queue.admission.sent(self._ticket, self._now())
         self._queue.pump()
 
-    def accept(self, facts: Iterable[LimitFact]) -> None:
+    def accept(self, facts: Sequence[LimitFact]) -> None:
         """Report that the server let the request in, and what it says of limits."""
         self._was_sent = True
         if not self._ticket.is_over:
@@ -261,7 +261,8 @@ class _Queue:
     def pump(self) -> None:
         """Let go who may go now, fail who has to, and set the timer for the next."""
         admission, desk = self.admission, self.desk
-        if not admission.waiting and not admission.failed:
+        waiters = admission.waiters
+        if not waiters.count and not waiters.failed:
             if self._timer is not None:
                 self._set_timer(math.inf)
             return
@@ -280,8 +281,11 @@ class _Queue:
 
     def note_end(self) -> None:
         """Note that a request is over."""
-        self.desk.in_flight -= 1
-        self.desk.note_room()
+        desk = self.desk
+        desk.in_flight -= 1
+        if desk.room == 1:
+            # Others may have waited for it.
+            desk.share_room()
         self.pump()
 
     def fail_all(self, make: Callable[[], Exception]) -> None:
@@ -409,11 +413,8 @@ class _Desk:
                 if queue.origin == origin:
                     queue.admission.note_connect(seconds)
 
-    def note_room(self) -> None:
+    def share_room(self) -> None:
         """Let a queue use a connection that was left: they take turns, so that none keeps others waiting for ever."""
-        if self.room != 1:
-            # Nothing waited for it.
-            return
         waiting = [queue for queue in self._queues.values() if queue.admission.waiting]
         for queue in sorted(waiting, key=lambda queue: queue.turn):
             queue.pump()

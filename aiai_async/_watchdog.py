@@ -6,6 +6,7 @@ Which time runs out next is `policy.deadlines`'s to say; here one timer sleeps u
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 from types import TracebackType
 from typing import Final
@@ -13,6 +14,12 @@ from typing import Final
 import anyio
 
 from aiai_async.policy.deadlines import Deadlines
+
+
+@functools.cache
+def _scope_class() -> type[anyio.CancelScope]:
+    # anyio finds out for each scope what kind of event loop runs, 1.3 us, and here it is asyncio's always.
+    return type(anyio.CancelScope())
 
 
 class Watchdog:
@@ -26,7 +33,7 @@ class Watchdog:
         deadlines: say when; `move` is to be called where they may be earlier than before.
     """
 
-    __slots__ = ("_deadlines", "_loop", "_scope", "_timer")
+    __slots__ = ("_deadlines", "_loop", "_scope", "_timer", "_wakes_at")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, deadlines: Deadlines) -> None:
         self._loop: Final = loop
@@ -34,9 +41,11 @@ class Watchdog:
         self._scope: anyio.CancelScope | None = None
         """That of the block that runs."""
         self._timer: asyncio.TimerHandle | None = None
+        self._wakes_at = math.inf
+        """When the timer wakes; infinite: there is none."""
 
     def __enter__(self) -> anyio.CancelScope:
-        scope = self._scope = anyio.CancelScope()
+        scope = self._scope = _scope_class()()
         scope.__enter__()
         self._watch(scope)
         return scope
@@ -45,24 +54,24 @@ class Watchdog:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
         scope, self._scope = self._scope, None
-        self._sleep_no_more()
+        self._stop_timer()
         assert scope is not None
         return bool(scope.__exit__(kind, error, traceback))
 
     def move(self) -> None:
         """Take note that the deadlines were moved."""
-        if self._scope is not None and (self._timer is None or self._deadlines.at < self._timer.when()):
+        if self._deadlines.at < self._wakes_at and self._scope is not None:
+            self._stop_timer()
             self._watch(self._scope)
 
     def _watch(self, scope: anyio.CancelScope) -> None:
-        self._sleep_no_more()
-        at = self._deadlines.at
+        at = self._wakes_at = self._deadlines.at
         if at <= self._loop.time():
             scope.cancel()
         elif at < math.inf:
             self._timer = self._loop.call_at(at, self._watch, scope)
 
-    def _sleep_no_more(self) -> None:
+    def _stop_timer(self) -> None:
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()

@@ -8,7 +8,7 @@ and polls. Pure: `now` is an argument, seconds of a steady clock; one that jumps
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from aiai_async._facts import LimitFact, RateLimits
@@ -48,11 +48,13 @@ class Admission:
         self.budgets: Final = self._ledger.budgets
         self.ceilings: Final = self._ledger.ceilings
         self.concurrency: Final = declared.concurrency
+        self._most: Final = math.inf if declared.concurrency is None else declared.concurrency
         self.in_flight = 0
         """Requests let go and not over."""
         self.lockout: Lockout | None = None
-        self._waiters: Final = Waiters()
-        self.failed: Final = self._waiters.failed
+        self.waiters: Final = Waiters()
+        """Those who wait, and those that were given up."""
+        self.failed: Final = self.waiters.failed
         """Waiters that were given up, for the caller to take; each says why."""
         self.wake_at = math.inf
         """When to poll next; infinite: at the next report."""
@@ -80,12 +82,12 @@ class Admission:
     @property
     def is_quiet(self) -> bool:
         """Whether nothing waits or is under way."""
-        return not self._waiters.count and not self.in_flight
+        return not self.waiters.count and not self.in_flight
 
     @property
     def waiting(self) -> int:
         """How many wait."""
-        return self._waiters.count
+        return self.waiters.count
 
     # Waiters
 
@@ -99,30 +101,30 @@ class Admission:
         order: int | None = None,
     ) -> Waiter:
         """Let a request wait, behind all those of the same priority; `order` puts it back where it was."""
-        return self._waiters.enter(cost, priority=priority, patience=patience, expires_at=expires_at, order=order)
+        return self.waiters.enter(cost, priority=priority, patience=patience, expires_at=expires_at, order=order)
 
     def leave(self, waiter: Waiter) -> None:
         """Take a waiter out that was not let go."""
-        self._waiters.leave(waiter)
+        self.waiters.leave(waiter)
 
     def admit(self, cost: Cost, now: float) -> Ticket | None:
         """Let a request go at once where nothing waits before it and nothing limits; None: it has to `enter`."""
-        if self._waiters.count:
+        if self.waiters.count:
             return None
         now = self.tick(now)
         self._prepare(now)
         if self._ready_at(cost, now) > now:
             return None
-        return self._send(cost, now, self._waiters.next_order())
+        return self._send(cost, now, self.waiters.next_order())
 
     def poll(self, now: float, *, room: float = math.inf) -> list[tuple[Waiter, Ticket]]:
         """Let go who may go, at most `room` of them, and set `wake_at`."""
         now = self.tick(now)
         self._prepare(now)
-        self.wake_at = self._waiters.expire(now)
+        self.wake_at = self.waiters.expire(now)
         let_go: list[tuple[Waiter, Ticket]] = []
         self.next_at = math.inf
-        while (waiter := self._waiters.first()) is not None:
+        while (waiter := self.waiters.first()) is not None:
             if len(let_go) >= room:
                 self.waits_for = "a free connection"
                 break
@@ -131,7 +133,7 @@ class Admission:
                 self.next_at = at
                 self.wake_at = min(self.wake_at, at)
                 break
-            self._waiters.leave(waiter)
+            self.waiters.leave(waiter)
             let_go.append((waiter, self._send(waiter.cost, now, waiter.order)))
         return let_go
 
@@ -153,7 +155,7 @@ class Admission:
             ticket.sent_at = now
             self._ledger.write(ticket)
 
-    def accept(self, ticket: Ticket, facts: Iterable[LimitFact], now: float) -> None:
+    def accept(self, ticket: Ticket, facts: Sequence[LimitFact], now: float) -> None:
         """Report that a request was let in and answered, however it is going to end."""
         now = self.tick(now)
         self._ledger.write(ticket)
@@ -163,7 +165,8 @@ class Admission:
             budget.quicken()
         ticket.doubted = ()
         self.ramp.hear(ticket.unheard, now, admitted=True)
-        self._read(ticket, facts, now, is_refused=False)
+        if facts:
+            self._read(ticket, facts, now, is_refused=False)
         self._check_canary(now)
 
     def refuse(
@@ -200,7 +203,7 @@ class Admission:
         else:
             self._lock(cause, wait, now, name=name if is_explained else None, is_foretold=is_foretold)
         if wait is not None:
-            self._waiters.fail("demand", lambda waiter: waiter.patience < wait)
+            self.waiters.fail("demand", lambda waiter: waiter.patience < wait)
 
     def blocked_for(self, now: float) -> float:
         """Give for how many seconds nothing was let in, although one request was tried at the end of each pause."""
@@ -236,7 +239,7 @@ class Admission:
 
     def fail_all(self) -> None:
         """Report that nothing more will be let in: all waiters fail."""
-        self._waiters.fail("quota", lambda _: True)
+        self.waiters.fail("quota", lambda _: True)
 
     def share(self, budget: Budget) -> None:
         """Use another queue's budget instead of an own one: it is the same limit."""
@@ -246,7 +249,8 @@ class Admission:
 
     def tick(self, now: float) -> float:
         """Give the queue's own time: that of a clock which never runs backwards."""
-        self._now = max(self._now, now)
+        if now > self._now:
+            self._now = now
         return self._now
 
     def _ready_at(self, cost: Cost, now: float) -> float:
@@ -258,14 +262,16 @@ class Admission:
         if lockout is None and now < self._hold_until:
             self.waits_for = "the server to recover"
             return self._hold_until
-        most = self.concurrency if self.concurrency is not None else math.inf
-        if self.in_flight >= most or (lockout is None and not self.caps.allows(self.in_flight)):
+        if self.in_flight >= self._most or (lockout is None and not self.caps.allows(self.in_flight)):
             self.waits_for = "one of those under way to end"
             return math.inf
         at = self.ramp.ready_at(now)
         self.waits_for = "signs that more are let in"
         if at is None:
             return self._settles_at()
+        if not self._ledger.has_limits and self.rates.is_unknown:
+            # So it is nearly always, and this is done for each request.
+            return at
         for unit, ceiling in self.ceilings.items():
             if (ready_at := ceiling.ready_at(cost.of(unit), now)) > at:
                 at, self.waits_for = ready_at, describe_limit(unit, ceiling.window)
@@ -376,7 +382,7 @@ class Admission:
         self._reacted = self.account.number
         lockout.prolong(wait, now)
         blocked = self.blocked_for(now)
-        self._waiters.fail("blocked", lambda waiter: waiter.patience < blocked)
+        self.waiters.fail("blocked", lambda waiter: waiter.patience < blocked)
 
     def _note_late_refusal(self, wait: float | None, now: float) -> None:
         """A request was refused that was on its way when the lockout began."""

@@ -59,18 +59,15 @@ class Deadlines:
         started_at: when the call began.
     """
 
-    __slots__ = ("_next", "_phase", "_total_at", "timeout")
+    __slots__ = ("_next", "_phase", "_total_at", "at", "timeout")
 
     def __init__(self, timeout: Timeout, *, started_at: float) -> None:
         self.timeout: Final = timeout
         self._total_at = math.inf if timeout.total is None else started_at + timeout.total
         self._phase: Phase = "total"
         self._next = math.inf
-
-    @property
-    def at(self) -> float:
+        self.at = self._total_at
         """When the next of them runs out; infinite where none does."""
-        return min(self._next, self._total_at)
 
     @property
     def phase(self) -> Phase:
@@ -98,10 +95,12 @@ class Deadlines:
     def postpone(self, seconds: float) -> None:
         """Leave a time out of `total`, such as the wait for a permit."""
         self._total_at += seconds
+        self.at = min(self._next, self._total_at)
 
     def skip(self, seconds: float) -> None:
         """Leave a time out of what runs now, but not out of `total`: nobody read meanwhile."""
         self._next += seconds
+        self.at = min(self._next, self._total_at)
 
     def time_left(self, now: float) -> float:
         """Seconds until `total` is over; infinite where it has no bound."""
@@ -110,3 +109,4 @@ class Deadlines:
     def _set(self, at: float, phase: Phase) -> None:
         self._next = at
         self._phase = phase
+        self.at = at if at < self._total_at else self._total_at

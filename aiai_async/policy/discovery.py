@@ -122,6 +122,11 @@ class RateFinder:
         return now if self.rate is None else max(now, self._next_at)
 
     @property
+    def is_unknown(self) -> bool:
+        """Whether neither a rate nor a window is known."""
+        return self.rate is None and self.window is None
+
+    @property
     def is_full(self) -> bool:
         """Whether a window is known and used up, or more than it held is tried."""
         return self.window is not None and (self._in_window >= self.window.limit or self._raise > 0)

@@ -97,6 +97,11 @@ class Ledger:
         """Above 0: figures are taken when a request is let in; below: when it is answered."""
         self._token_reports = 0
 
+    @property
+    def has_limits(self) -> bool:
+        """Whether any is known."""
+        return bool(self.ceilings or self.by_second or self.budgets)
+
     def declare(self, unit: Unit, limit: float) -> None:
         """Keep a limit that the caller knows of, in a minute."""
         self.ceilings[unit] = Ceiling(limit)

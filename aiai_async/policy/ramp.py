@@ -44,7 +44,6 @@ class Ramp:
 
     __slots__ = (
         "_answer",
-        "_count",
         "_lag",
         "_next_at",
         "_queue",
@@ -52,17 +51,21 @@ class Ramp:
         "_was_refused",
         "_writing",
         "admitted",
+        "count",
         "floor",
         "is_careful",
         "is_informed",
+        "silence",
         "width",
     )
 
     def __init__(self) -> None:
         self._queue: Final[deque[Unheard]] = deque()
         """Those that were let go, in that order; some may be heard of already."""
-        self._count = 0
+        self.count = 0
         """How many are unheard of."""
+        self.silence = _FIRST_GUESS
+        """Seconds after which a request that was not refused was let in."""
         self._round_trip: float | None = None
         self._was_refused = False
         self._lag = 0.0
@@ -82,22 +85,11 @@ class Ramp:
         self.is_careful = False
         """Whether a limit is near."""
 
-    @property
-    def silence(self) -> float:
-        """Seconds after which a request that was not refused was let in."""
-        if self._round_trip is None:
-            return _FIRST_GUESS + self._lag
-        return min(_MOST, max(_LEAST, self._round_trip)) + self._lag
-
-    @property
-    def count(self) -> int:
-        """How many are unheard of."""
-        return self._count
-
     def note_connect(self, seconds: float) -> None:
         """Learn from the shortest TCP connect how long a refusal takes, until one came."""
         if not self._was_refused:
             self._round_trip = _CONNECTS * seconds
+            self._note_silence()
 
     def note_refusal(self, seconds: float) -> None:
         """Learn how long a refusal took after sending."""
@@ -106,37 +98,39 @@ class Ramp:
         before = silence if self._round_trip is None else self._round_trip
         # One slow refusal says little; that all are slow soon shows.
         self._round_trip = before + 0.2 * (min(silence, 4 * before) - before)
+        self._note_silence()
 
     def note_lag(self, seconds: float) -> None:
         """Learn how late this program is: what was refused meanwhile may not have been read yet."""
         self._lag = max(0.8 * self._lag, min(seconds, _MOST))
+        self._note_silence()
 
     def ready_at(self, now: float) -> float | None:
         """Give when the next may be sent; None: when one was heard of."""
         self.settle(now)
-        if self._count == 0:
+        if self.count == 0:
             return now
-        width = self._allowed
-        if self._count + 1 > max(width, 1.0):
+        if self.count + 1 > self._allowed:
             return None
-        return max(now, self._next_at)
+        return self._next_at if self._next_at > now else now
 
     def settles_at(self) -> float | None:
         """Give when the next is silent for long enough; None: not before another is sent."""
         queue = self._queue
         while queue and queue[0].heard:
             queue.popleft()
-        if not queue:
-            return None
-        first = queue[0]
-        # Not every transport tells when a request was written.
-        sent_at = first.let_go_at + self._writing if first.sent_at is None else first.sent_at
-        return sent_at + self.silence
+        return self._settles(queue[0]) if queue else None
 
     def send(self, now: float) -> Unheard:
         """Note that a request is let go."""
-        self._count += 1
-        self._next_at = max(self._next_at, now - _DEBT) + self._moment / max(self._allowed, 1.0)
+        self.count += 1
+        # What is answered sooner than silence tells need not be waited for. No max() and min() here: they are calls,
+        # and this is done for each request.
+        moment = self.silence + self._writing
+        if self._answer < moment:
+            moment = self._answer
+        at, earliest = self._next_at, now - _DEBT
+        self._next_at = (at if at > earliest else earliest) + moment / self._allowed
         unheard = Unheard(now)
         self._queue.append(unheard)
         return unheard
@@ -152,7 +146,7 @@ class Ramp:
         if unheard.heard:
             return
         unheard.heard = True
-        self._count -= 1
+        self.count -= 1
         if admitted:
             took = now - unheard.let_go_at
             self._answer = took if self._answer == math.inf else self._answer + _WEIGHT * (took - self._answer)
@@ -164,21 +158,34 @@ class Ramp:
 
     def settle(self, now: float) -> None:
         """Take what was silent for long enough as let in."""
-        while (at := self.settles_at()) is not None and at <= now:
-            self._queue.popleft().heard = True
-            self._count -= 1
-            self._admit()
+        queue = self._queue
+        while queue:
+            first = queue[0]
+            if not first.heard:
+                if self._settles(first) > now:
+                    break
+                first.heard = True
+                self.count -= 1
+                self._admit()
+            queue.popleft()
 
-    @property
-    def _moment(self) -> float:
-        """Seconds until a request is heard of; what is answered sooner need not be waited for."""
-        return min(self.silence + self._writing, self._answer)
+    def _settles(self, unheard: Unheard) -> float:
+        """Give when a request is silent for long enough."""
+        # Not every transport tells when a request was written.
+        sent_at = unheard.let_go_at + self._writing if unheard.sent_at is None else unheard.sent_at
+        return sent_at + self.silence
+
+    def _note_silence(self) -> None:
+        round_trip = _FIRST_GUESS if self._round_trip is None else min(_MOST, max(_LEAST, self._round_trip))
+        self.silence = round_trip + self._lag
 
     @property
     def _allowed(self) -> float:
+        """How many may be unheard of, at least 1."""
         if self.is_informed:
             return max(self.width, _LEAST_WIDTH_INFORMED, self.admitted * _GROWTH_INFORMED)
-        return max(self.floor, min(self.width, _CAREFUL_WIDTH) if self.is_careful else self.width)
+        width = _CAREFUL_WIDTH if self.is_careful and self.width > _CAREFUL_WIDTH else self.width
+        return width if width > self.floor else self.floor
 
     def _admit(self) -> None:
         self.width += _GROWTH

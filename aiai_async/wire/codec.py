@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 _KNOWN: Final = frozenset({"created", "data", "usage", "background", "output_format", "quality", "size", "error"})
 _DETAIL_NAMES: Final = frozenset(field.name for field in attrs.fields(TokenDetails)) - {"extra"}
-_USAGE_NAMES: Final = frozenset(field.name for field in attrs.fields(Usage)) - {"extra"}
-_DETAILS_NAMES: Final = frozenset({"input_tokens_details", "output_tokens_details"})
+_USAGE_NAMES: Final = frozenset({"total_tokens", "input_tokens", "output_tokens"})
+_COUNT_TYPES: Final = frozenset({int, type(None)})
 _BOM: Final = b"\xef\xbb\xbf"
 # Above that many seconds (the year 5138) a time is meant in milliseconds.
 _MOST_SECONDS: Final = 1e11
@@ -271,24 +271,29 @@ def _take_usage(value: object) -> Usage:
     Raises:
         _Odd: it is another.
     """
-    counts = _take_counts(value, _USAGE_NAMES)
-    details: dict[str, Any] = {
-        name: TokenDetails(**_take_counts(item, _DETAIL_NAMES)) if (item := counts.pop(name)) else None
-        for name in _DETAILS_NAMES
-        if name in counts
-    }
-    return Usage(**counts, **details)
-
-
-def _take_counts(value: object, names: Set[str]) -> dict[str, Any]:
-    """Take an object whose fields are numbers or None, those apart that hold details."""
     if type(value) is not dict:
         raise _Odd
-    fields = cast("dict[str, object]", value)
-    for name, item in fields.items():
-        if name not in names or (item is not None and type(item) is not int and name not in _DETAILS_NAMES):
-            raise _Odd
-    return fields.copy()
+    counts: dict[str, Any] = {**value}
+    asked, made = counts.pop("input_tokens_details", None), counts.pop("output_tokens_details", None)
+    _check_counts(counts, _USAGE_NAMES)
+    return Usage(**counts, input_tokens_details=_take_details(asked), output_tokens_details=_take_details(made))
+
+
+def _take_details(value: Any) -> TokenDetails | None:
+    # Any: it comes out of JSON.
+    if not value:
+        return None
+    _check_counts(value, _DETAIL_NAMES)
+    return TokenDetails(**value)
+
+
+def _check_counts(value: object, names: Set[str]) -> None:
+    if (
+        type(value) is not dict
+        or not value.keys() <= names
+        or not _COUNT_TYPES.issuperset(map(type, value.values()))
+    ):
+        raise _Odd
 
 
 @functools.cache

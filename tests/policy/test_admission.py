@@ -149,8 +149,8 @@ class TestOrder:
         waiters = queue.enter(1000, expires_at=queue.now + 1000.0)
         for waiter in waiters[:-10]:
             queue.admission.leave(waiter)
-        assert len(queue.admission._waiters._heap) <= 64
-        assert len(queue.admission._waiters._expiring) <= 64
+        assert len(queue.admission.waiters._heap) <= 64
+        assert len(queue.admission.waiters._expiring) <= 64
         assert queue.poll() == [waiters[-10]]
 
     def test_at_most_as_many_as_there_is_room_for(self) -> None:
