@@ -25,15 +25,13 @@ from aiai_async.bulk.errors import BadRow, JobError
 from aiai_async.bulk.inputs import FileInput
 from aiai_async.bulk.journal import Journal
 from aiai_async.bulk.lock import FolderLock
-from aiai_async.bulk.outputs import ERRORS, IMAGES, RESULTS
+from aiai_async.bulk.outputs import ERRORS, IMAGES, JOURNAL, REPORT, RESULTS
 from aiai_async.bulk.records import Differences
 from aiai_async.bulk.recovery import Recovery, recover
-from aiai_async.bulk.report import REPORT
 from aiai_async.bulk.rows import Row
 from aiai_async.bulk.sink import PART
 from aiai_async.bulk.writer import RESERVE
 
-JOURNAL: Final = "job.sqlite"
 _DRAFT: Final = f"input{PART}"
 # What a crash may leave of ours in the folder itself.
 _LEFT_BEHIND: Final = (_DRAFT, RESERVE, f"{RESULTS}.", f"{ERRORS}.", f"{REPORT}.")

@@ -6,10 +6,11 @@ for the disk once (`writer`). It decides nothing: states come from `items`, file
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,15 +40,17 @@ class Journal:
 
     Args:
         path: its file.
+        read_only: whether it is only read, as may be done while a run of the job writes it.
 
     Raises:
         JobError: it is damaged, of a newer version, or can't be opened.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path: Final = path
         self._lock: Final = threading.Lock()
-        self._connection: Final = schema.open_journal(path)
+        self._is_read_only: Final = read_only
+        self._connection: Final = schema.open_reading(path) if read_only else schema.open_journal(path)
         # Renames that are on the disk; the next transaction says so, for a sync of its own would cost as much as one.
         self._placed: list[int] = []
         # How the run goes; written with the next transaction where it is not.
@@ -57,6 +60,9 @@ class Journal:
     def close(self) -> None:
         """Write what is to be written and close the file; it is one file then, without a log beside it."""
         with self._lock:
+            if self._is_read_only:
+                self._connection.close()
+                return
             try:
                 if self._placed or self._run is not self._written_run:
                     self._apply([])
@@ -128,6 +134,47 @@ class Journal:
             }
 
     # -- what there is
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Generator[None]:
+        """Let all that is read in the block be of one moment, whatever a run writes meanwhile.
+
+        The log beside the file grows as long as that lasts. Nothing may be written in the block.
+        """
+        with self._lock:
+            self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._roll_back()
+
+    def extents(self) -> dict[int, tuple[float, float]]:
+        """Give by run when its first item was sent and its last one ended, in Unix seconds.
+
+        An item counts for the last run that took it up.
+        """
+        with self._lock:
+            found = self._connection.execute(
+                "SELECT run, min(coalesce(sent_at, at - elapsed, at)), max(at) FROM items"
+                " WHERE at IS NOT NULL AND run > 0 GROUP BY run"
+            ).fetchall()
+        return {run: (first, last) for run, first, last in found}
+
+    def image_names(self) -> Iterator[str]:
+        """Give the names of all image files by item, in constant memory."""
+        item, k = -1, -1
+        while True:
+            with self._lock:
+                found = self._connection.execute(
+                    "SELECT item, k, name FROM images WHERE (item, k) > (?, ?) AND name IS NOT NULL"
+                    " ORDER BY item, k LIMIT 1000",
+                    (item, k),
+                ).fetchall()
+            yield from (name for _, _, name in found)
+            if not found:
+                return
+            item, k = found[-1][:2]
 
     def runs(self) -> list[RunRow]:
         """Give the runs of the job, in their order; those of version 1 are not known."""

@@ -25,19 +25,24 @@ class FolderLock:
         self._descriptor: int | None = descriptor
 
     @classmethod
-    def take(cls, folder: Path) -> FolderLock:
+    def take(cls, folder: Path, name: str = NAME, *, held: str = "another run of this job is under way") -> FolderLock:
         """Take a folder's lock.
+
+        Args:
+            folder: the job's.
+            name: of the lock's file.
+            held: what it means that another has it.
 
         Raises:
             JobError: another process, or another run in this one, has it.
             OSError: the folder can't be written.
         """
-        path = folder / NAME
+        path = folder / name
         while True:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
             try:
                 if not _try_lock(descriptor):
-                    raise JobError(f"{folder}: another run of this job is under way{_find_owner(descriptor)}")
+                    raise JobError(f"{folder}: {held}{_find_owner(descriptor)}")
                 if _is_still(path, descriptor):
                     os.truncate(descriptor, 0)
                     os.write(descriptor, f"{os.getpid()}\n".encode())
@@ -57,6 +62,28 @@ class FolderLock:
                 if _is_still(self._path, descriptor):
                     self._path.unlink()
             os.close(descriptor)
+
+
+def is_running(folder: Path) -> bool:
+    """Tell whether a run of a job seems to be under way, without touching its lock.
+
+    One on another machine, or in another container, is not seen.
+    """
+    try:
+        text = (folder / NAME).read_bytes()[:20].strip()
+    except OSError:
+        # On Windows a locked file can't be read.
+        return os.name == "nt" and (folder / NAME).exists()
+    if os.name == "nt" or not text.isdigit():
+        # There, asking whether a process lives would end it.
+        return False
+    try:
+        os.kill(int(text), 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
 
 
 def _is_still(path: Path, descriptor: int) -> bool:

@@ -16,6 +16,8 @@ from aiai_async.bulk.journal import Journal
 from aiai_async.bulk.records import ImageRow, Record
 from aiai_async.bulk.sink import PART
 
+JOURNAL: Final = "job.sqlite"
+REPORT: Final = "report.html"
 RESULTS: Final = "results.jsonl"
 ERRORS: Final = "errors.jsonl"
 IMAGES: Final = "images"

@@ -10,9 +10,8 @@ import attrs
 from aiai_async.bulk.budgets import Exhausted
 from aiai_async.bulk.errors import BadRow
 from aiai_async.bulk.items import State
-from aiai_async.bulk.outputs import ERRORS, RESULTS
+from aiai_async.bulk.outputs import ERRORS, REPORT, RESULTS
 from aiai_async.bulk.recovery import Recovery
-from aiai_async.bulk.report import REPORT
 
 
 @attrs.frozen(kw_only=True)

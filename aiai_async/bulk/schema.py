@@ -176,7 +176,59 @@ def open_journal(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def open_reading(path: Path) -> sqlite3.Connection:
+    """Open a journal only to read it, also while a run writes it; one of an earlier version is read as a copy.
+
+    Raises:
+        JobError: there is none, it is damaged, of a newer version, or can't be opened.
+    """
+    if not path.is_file():
+        raise JobError(f"{path.parent} is no job: there is no {path.name} in it")
+    try:
+        # Not with SQLite's mode=ro, which leaves an empty log behind that the next run would have to take away.
+        connection = _connect(path)
+    except sqlite3.Error as error:
+        raise JobError(f"{path}: the journal can't be opened: {error}") from error
+    try:
+        _tune(connection)
+        version = _check_kind(connection, path)
+        if version < VERSION:
+            connection = _copy_upgraded(connection)
+        connection.execute("PRAGMA query_only = ON")
+    except sqlite3.OperationalError as error:
+        connection.close()
+        raise JobError(f"{path}: the journal can't be read: {error}") from error
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise _damaged(path, str(error)) from error
+    except JobError:
+        connection.close()
+        raise
+    return connection
+
+
+def _copy_upgraded(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """Give a copy of this version, in a file without a name, which goes when it is closed."""
+    copy = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+    try:
+        connection.backup(copy)
+        _upgrade(copy)
+    except BaseException:
+        copy.close()
+        raise
+    connection.close()
+    return copy
+
+
 def _check(connection: sqlite3.Connection, path: Path) -> None:
+    _check_kind(connection, path)
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise _damaged(path, str(verdict).replace("\n", " "))
+
+
+def _check_kind(connection: sqlite3.Connection, path: Path) -> int:
+    """Tell the version of a journal, after seeing that it is one."""
     if path.stat().st_size == 0:
         raise _damaged(path, "it is empty")
     (application,) = connection.execute("PRAGMA application_id").fetchone()
@@ -188,9 +240,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
             f"{path} is of version {version}, written by a newer aiai-async; this one knows version {VERSION}: "
             "upgrade it, nothing was changed"
         )
-    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    if verdict != "ok":
-        raise _damaged(path, str(verdict).replace("\n", " "))
+    return int(version)
 
 
 def _upgrade(connection: sqlite3.Connection) -> None:

@@ -1,4 +1,4 @@
-"""What a job leaves: files that are whole or not there, and a report that nothing breaks out of."""
+"""What a job leaves for programs: files that are whole or not there."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from aiai_async.bulk import report
 from aiai_async.bulk.items import State
 from aiai_async.bulk.journal import Journal
 from aiai_async.bulk.outputs import replacing, write_outputs
 from aiai_async.bulk.records import Ended, ImageRow
-from aiai_async.bulk.report import write_report
 
 from .fakes import read_lines
 from .test_drafts import make_draft, row
@@ -49,24 +47,6 @@ def test_output_files(tmp_path: Path) -> None:
         assert (pending["outcome"], pending["error"], pending["may_have_been_billed"]) == ("pending", None, False)
     journal.close()
     assert sorted(os.listdir(tmp_path)) == ["errors.jsonl", "job.sqlite", "results.jsonl"]
-
-
-def test_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Is escaped, has what went wrong first, and says what it leaves out."""
-    journal = make_journal(tmp_path)
-    journal.note_limits({"images <b>": {"limit": 5, "source": "<headers>", "remaining": None}})
-    write_report(journal, tmp_path)
-    text = (tmp_path / "report.html").read_text()
-    assert "3 items: 1 pending, 1 not downloaded, 1 done; 1 images." in text
-    assert "<script>" not in text and "<i>gone" not in text and "<req>" not in text and 'a"b' not in text
-    assert "&lt;i&gt;gone&lt;/i&gt;" in text and 'src="images/000000-a%22b-0.png"' in text
-    assert "Limit images &lt;b&gt;: limit: 5, source: &lt;headers&gt;" in text
-    assert text.index("&lt;i&gt;gone") < text.index("&lt;script&gt;")
-    monkeypatch.setattr(report, "_MOST_ROWS", 1)
-    write_report(journal, tmp_path)
-    text = (tmp_path / "report.html").read_text()
-    assert text.count("<tr>") == 2 and "The first 1 of 3 items" in text
-    journal.close()
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:

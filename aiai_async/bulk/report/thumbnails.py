@@ -1,0 +1,247 @@
+"""Small pictures in `thumbs/`, made by Pillow where it is installed: only those that are missing or older than theirs.
+
+An image has its thumbnail under its own name with `.webp` behind it. They are no part of what a job promises: whatever
+is wrong with one, the report goes without it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import queue
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from aiai_async.bulk.outputs import IMAGES
+from aiai_async.bulk.sink import PART
+
+THUMBS: Final = "thumbs"
+_SUFFIX: Final = ".webp"
+_SIZE: Final = (256, 256)
+_QUALITY: Final = 72
+# A thread holds one image of up to four bytes a pixel. The largest sizes of this API are below 9 million pixels.
+_MOST_PIXELS: Final = 25_000_000
+_PLAIN_MODES: Final = ("L", "RGB", "RGBA")
+_MOST_THREADS: Final = 4
+# Names that wait for a thread, so that a million of them are no list.
+_AHEAD: Final = 64
+# What was begun so long ago was cut off.
+_PART_SECONDS: Final = 600.0
+# While a job runs it makes its own; what comes faster than that is left for the report.
+_WAITING: Final = 1000
+# After so many in a row that are no images, the rest are none either.
+_MOST_BROKEN: Final = 20
+
+
+class BrokenImage(Exception):
+    """A file is no image that can be read, or too large a one."""
+
+
+@attrs.define(kw_only=True)
+class Made:
+    """What came of making thumbnails."""
+
+    made: int = 0
+    broken: int = 0
+    """Files that are no images that can be read."""
+    left: int = 0
+    """Those for which there was no time."""
+    error: str | None = None
+    """Why none can be written; the rest is not tried then."""
+
+
+def explain_absence() -> str | None:
+    """Say why no thumbnails can be made; None where they can."""
+    try:
+        importlib.import_module("PIL.Image")
+        features = importlib.import_module("PIL.features")
+    except ImportError:
+        return "Pillow is not installed: pip install 'aiai-async[report]'"
+    return None if features.check("webp") else "this Pillow was built without WebP"
+
+
+def thumbnail_of(folder: Path, name: str) -> Path:
+    """Give the path of an image's thumbnail."""
+    return folder / THUMBS / f"{name}{_SUFFIX}"
+
+
+def is_fresh(folder: Path, name: str) -> bool:
+    """Tell whether an image has a thumbnail that is not older than it."""
+    try:
+        thumbnail = thumbnail_of(folder, name).stat()
+        # An empty one is what a loss of power leaves.
+        return thumbnail.st_size > 0 and thumbnail.st_mtime_ns >= (folder / IMAGES / name).stat().st_mtime_ns
+    except OSError:
+        return False
+
+
+def make_thumbnail(folder: Path, name: str) -> None:
+    """Make one, whole or not at all.
+
+    Raises:
+        BrokenImage: the image can't be read, or is too large.
+        OSError: the thumbnail can't be written.
+    """
+    # Imported here: an extra, at its first use.
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(folder / IMAGES / name) as image:
+            # Before anything is decoded: a few kilobytes can say that they are a picture of gigabytes.
+            if image.width * image.height > _MOST_PIXELS:
+                raise BrokenImage(f"{name} has {image.width} × {image.height} pixels")
+            # A JPEG is decoded at a part of its size.
+            image.draft("RGB", _SIZE)
+            has_alpha = image.has_transparency_data
+            plain = image if image.mode in _PLAIN_MODES else image.convert("RGBA" if has_alpha else "RGB")
+            plain.thumbnail(_SIZE, Image.Resampling.LANCZOS, reducing_gap=2.0)
+            small = ImageOps.exif_transpose(plain)
+    except BrokenImage:
+        raise
+    except Exception as error:
+        # Whatever a damaged file makes a decoder raise.
+        raise BrokenImage(f"{name}: {type(error).__name__}: {error}") from error
+    path = thumbnail_of(folder, name)
+    # Only now: a job whose files are no images gets no empty folder.
+    path.parent.mkdir(exist_ok=True)
+    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PART}")
+    try:
+        with open(part, "xb") as file:
+            small.save(file, "WEBP", quality=_QUALITY, method=3)
+        os.replace(part, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+
+
+def make_thumbnails(
+    folder: Path,
+    names: Iterable[str],
+    *,
+    deadline: float | None = None,
+    on_made: Callable[[Made], object] = lambda _: None,
+) -> Made:
+    """Make the thumbnails that are missing or stale, some at a time. It blocks.
+
+    Args:
+        folder: the job's.
+        names: of images, read only as fast as they are made.
+        deadline: of `time.monotonic`; what is not begun by then is left. None: all are made.
+        on_made: is told how far it is, often.
+    """
+    found = Made(error=explain_absence())
+    if found.error is not None:
+        return found
+    threads = max(1, min(_MOST_THREADS, os.cpu_count() or 1))
+    waiting: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(threads, thread_name_prefix="aiai-thumbnails") as pool:
+        for name in names:
+            if is_fresh(folder, name) or not (folder / IMAGES / name).exists():
+                continue
+            if found.error is not None or (deadline is not None and time.monotonic() > deadline):
+                found.left += 1
+                continue
+            waiting.append(pool.submit(make_thumbnail, folder, name))
+            if len(waiting) >= _AHEAD:
+                _settle(waiting.popleft(), found)
+                on_made(found)
+        while waiting:
+            _settle(waiting.popleft(), found)
+            on_made(found)
+    return found
+
+
+def _settle(future: Future[None], found: Made) -> None:
+    try:
+        future.result()
+    except BrokenImage:
+        found.broken += 1
+    except OSError as error:
+        found.error = f"thumbnails can't be written: {error.strerror or error}"
+    else:
+        found.made += 1
+
+
+def tidy(folder: Path, *, now: float) -> None:
+    """Remove thumbnails whose image is gone, and what was cut off a while ago.
+
+    Args:
+        folder: the job's.
+        now: Unix seconds.
+    """
+    with contextlib.suppress(OSError), os.scandir(folder / THUMBS) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                if entry.name.endswith(PART):
+                    is_stray = now - entry.stat().st_mtime > _PART_SECONDS
+                else:
+                    is_stray = not (folder / IMAGES / entry.name.removesuffix(_SUFFIX)).exists()
+                if is_stray and entry.name.endswith((PART, _SUFFIX)):
+                    os.unlink(entry.path)
+
+
+class ThumbnailThread:
+    """Makes the thumbnails of a job while it runs, so that few are left to be made at its end.
+
+    It never holds the job up: it takes half a core at most, and names that come faster than it works are left for the
+    report, which makes what is missing.
+
+    Args:
+        folder: the job's.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder: Final = folder
+        self._names: Final[queue.Queue[str | None]] = queue.Queue(_WAITING)
+        self._is_closing: Final = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def add(self, name: str) -> None:
+        """Take the name of an image that is there."""
+        if self._thread is None:
+            thread = threading.Thread(target=self._work, name="aiai-thumbnails", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                # The system has no thread left; the next one may be let in.
+                return
+            self._thread = thread
+        with contextlib.suppress(queue.Full):
+            self._names.put_nowait(name)
+
+    def close(self) -> None:
+        """Let it finish the one it is at, and no other; wait for that."""
+        self._is_closing.set()
+        if self._thread is not None:
+            with contextlib.suppress(queue.Full):
+                self._names.put_nowait(None)
+            self._thread.join()
+
+    def _work(self) -> None:
+        # What is wrong is told by the report, which tries again.
+        if explain_absence() is not None:
+            return
+        broken = 0
+        while broken < _MOST_BROKEN and (name := self._names.get()) is not None:
+            began_at = time.monotonic()
+            try:
+                if not is_fresh(self._folder, name):
+                    make_thumbnail(self._folder, name)
+            except BrokenImage:
+                broken += 1
+            except OSError:
+                return
+            else:
+                broken = 0
+            if self._is_closing.wait(time.monotonic() - began_at):
+                return
