@@ -2,7 +2,7 @@
 
 Layers; an import only points down, and the checks see to it:
 
-    edges      cli  server                                               what people and other systems touch
+    edges      cli  server  studio                                       what people and other systems touch
     jobs       bulk                                                      durable jobs on disk
     client     _client  _call  _stream  _batch  _scheduler  _transport   the only layer that awaits
     core       wire  policy, over  _schemas  _models  _facts  _errors         pure: bytes and numbers in, values out

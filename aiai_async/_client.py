@@ -510,6 +510,11 @@ class AsyncImagesClient:
         return attrs.evolve(image, url=url)
 
     @property
+    def base_url(self) -> str:
+        """Where requests go, without a slash at the end; user and password in it are left out."""
+        return self._options.endpoint.base_url
+
+    @property
     def retry(self) -> RetryPolicy:
         """What this client, or this view of it, tries again."""
         return self._options.retry

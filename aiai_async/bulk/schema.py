@@ -13,7 +13,7 @@ from aiai_async.bulk.errors import JobError
 
 VERSION: Final = 2
 # "aiaj": by this `file` and we ourselves know a journal.
-_APPLICATION_ID: Final = 0x6169616A
+APPLICATION_ID: Final = 0x6169616A
 # 4 MiB of pages: what a job of a million rows needs besides is on the disk.
 _CACHE_KIB: Final = 4096
 # Half a MiB of log beside the journal: SQLite's own 4 MiB would not fit on a disk that is nearly full.
@@ -144,7 +144,7 @@ def finish(connection: sqlite3.Connection) -> None:
     """Add the indexes and say what the file is."""
     connection.executescript(_INDEXES)
     connection.execute(f"PRAGMA user_version = {VERSION}")
-    connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 
 
 def open_journal(path: Path) -> sqlite3.Connection:
@@ -233,7 +233,7 @@ def _check_kind(connection: sqlite3.Connection, path: Path) -> int:
         raise _damaged(path, "it is empty")
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if application != _APPLICATION_ID:
+    if application != APPLICATION_ID:
         raise JobError(f"{path} is not the journal of a job; choose another folder")
     if version > VERSION:
         raise JobError(

@@ -19,6 +19,7 @@ from aiai_async.cli.generate import generate
 from aiai_async.cli.report import report
 from aiai_async.cli.serve import serve
 from aiai_async.cli.stream import stream
+from aiai_async.cli.studio import studio
 
 PROGRAM: Final = "aiai-async"
 
@@ -36,6 +37,7 @@ app.command(epilog=EPILOG)(stream)
 app.command(epilog=JOB_EPILOG)(batch)
 app.command()(report)
 app.command()(serve)
+app.command()(studio)
 
 
 def run(arguments: Sequence[str]) -> int:
