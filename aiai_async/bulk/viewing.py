@@ -21,7 +21,7 @@ import attrs
 
 from aiai_async.bulk import lock, schema
 from aiai_async.bulk.errors import JobError
-from aiai_async.bulk.folder import JOURNAL
+from aiai_async.bulk.outputs import JOURNAL
 from aiai_async.bulk.items import State
 from aiai_async.bulk.outputs import IMAGES
 

