@@ -203,9 +203,10 @@ def _require_prices(left: JobCost, before: JobCost) -> None:
         return
     names = ", ".join("rows that name no model" if model is None else model for model in models)
     rows = left.unknown_rows + before.unknown_rows
+    naming = "Name a model, give prices" if None in models else "Give prices"
     raise JobError(
         f"max_cost can't be kept: the price of {names} isn't known ({rows:,} {'row' if rows == 1 else 'rows'}); nothing"
-        " was sent. Give prices= to the client, or --prices FILE.toml, or leave max_cost out"
+        f" was sent. {naming}= to the client, or --prices FILE.toml, or leave max_cost out"
     )
 
 

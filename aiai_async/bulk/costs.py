@@ -174,6 +174,8 @@ class Spending:
     def __init__(self, *, known: float, unknown: int, left: JobCost) -> None:
         self.known = known
         self.unknown = unknown
+        self.priced_on: Final = left.priced_on
+        """The days of the prices that were used."""
         self._left = left.usd
         self._unknown_images = left.unknown_images
         # Of what was answered in this run: what it cost, how many images it held, and of that which had an estimate,

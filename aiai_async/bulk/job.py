@@ -14,16 +14,17 @@ from typing import Any, Final
 import anyio
 import anyio.from_thread
 import anyio.to_thread
+import attrs
 
 from aiai_async import AsyncImagesClient, ImageRequest
+from aiai_async._prices import Prices, read_prices
 from aiai_async.bulk import limits
-from aiai_async.bulk.costs import show_known
+from aiai_async.bulk.costs import Appraiser, JobCost, show_known
 from aiai_async.bulk.drafts import Draft, Summary, explain_failure, read_defaults
 from aiai_async.bulk.errors import BadRow, JobError
 from aiai_async.bulk.folder import Opening, OpenJob
 from aiai_async.bulk.inputs import FileInput, Input, to_input
-from aiai_async.bulk.items import RETRIES, Item, Reason, Retry, State, exit_code
-from aiai_async.bulk.journal import Journal
+from aiai_async.bulk.items import RETRIES, Reason, Retry, State, exit_code, takes_up
 from aiai_async.bulk.listeners import OnItem, OnProgress
 from aiai_async.bulk.outputs import JOURNAL, write_outputs
 from aiai_async.bulk.records import Ended
@@ -38,6 +39,8 @@ DEFAULT_CONCURRENCY: Final = 50
 _THUMBNAIL_TIME: Final = 3.0
 _THUMBNAIL_TIMES: Final[Mapping[Reason, float]] = {Reason.FINISHED: 15.0, Reason.ABORTED: 0.0}
 _ROWS_AT_ONCE: Final = 500
+# The sum of a million rows is not the same to the last bit each time.
+_ROUNDING: Final = 1 + 1e-9
 
 
 class BulkJob:
@@ -125,7 +128,8 @@ class BulkJob:
             try:
                 with Draft(path, defaults=self._defaults, name=self._name) as draft:
                     draft.add(self._input.rows())
-                    return draft.finish(skip_invalid=self._skip_invalid)
+                    summary = draft.finish(skip_invalid=self._skip_invalid)
+                    return attrs.evolve(summary, outlays=draft.add_up())
             except (sqlite3.Error, OSError) as error:
                 raise explain_failure(path, error) from error
 
@@ -142,6 +146,32 @@ class BulkJob:
             raise JobError("the requests come from an async iterable, which run() reads")
         if self._opened is None:
             self._opened = self._open(self._input.rows(), check=None)
+
+    def appraise(self, prices: Prices | None = None) -> JobCost:
+        """Say what a run that was prepared by `prepare` may cost at most. It blocks.
+
+        Args:
+            prices: replace those of the table, or add to it; give those of the client that runs it.
+
+        Raises:
+            JobError: `prepare` was not called.
+            ConfigurationError: the prices can't be used.
+        """
+        states = (State.UNFINISHED, *takes_up(self._retry))
+        return Appraiser(read_prices(prices)).add_up(self._prepared().journal.outlays(states))
+
+    def is_confirmed(self, usd: float) -> bool:
+        """Tell whether somebody agreed, in this run or an earlier one, that the job may cost so much. It blocks."""
+        return usd <= self._prepared().journal.confirmed() * _ROUNDING
+
+    def confirm(self, usd: float) -> None:
+        """Note in the journal that somebody agreed to it. It blocks."""
+        self._prepared().journal.confirm(usd)
+
+    def _prepared(self) -> OpenJob:
+        if self._opened is None:
+            raise JobError("the job is not prepared; call prepare() first")
+        return self._opened
 
     def close(self) -> None:
         """Give the folder back, where `prepare` was called and `run` was not."""

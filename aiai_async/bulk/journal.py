@@ -117,6 +117,16 @@ class Journal:
             row = self._connection.execute(f"SELECT {RECORD_COLUMNS} FROM items WHERE idx = ?", (index,)).fetchone()
             return to_record(row, self._rows_of(index))
 
+    def confirm(self, usd: float) -> None:
+        """Note that somebody agreed to a job that may cost so many US dollars."""
+        with self._lock:
+            self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('confirmed_usd', ?)", (repr(usd),))
+
+    def confirmed(self) -> float:
+        """Give the US dollars that somebody agreed to; 0 where nobody was asked."""
+        with self._lock:
+            return float(self._read_meta("confirmed_usd") or 0.0)
+
     def note_limits(self, limits: Mapping[str, Mapping[str, object]]) -> None:
         """Write what was learned of the limits, for the report."""
         with self._lock:

@@ -46,7 +46,7 @@ def to_result(record: Record) -> dict[str, Any]:
         "images": [_to_image(row) for row in record.rows],
         "revised_prompt": next((row.revised_prompt for row in record.rows if row.revised_prompt), None),
         "usage": record.usage,
-        "cost_usd": record.cost,
+        "cost_usd": _round_usd(record.cost),
         "cost_source": record.cost_source,
         "request_id": record.request_id,
         "attempts": record.attempts,
@@ -65,7 +65,7 @@ def to_error(record: Record) -> dict[str, Any]:
         "code": error.get("code"),
         "status_code": error.get("status_code"),
         "may_have_been_billed": record.item.state in _MAY_BE_BILLED or record.item.spent > 0,
-        "cost_usd": record.cost,
+        "cost_usd": _round_usd(record.cost),
         "request_id": record.request_id,
         "attempts": record.attempts,
     }
@@ -86,6 +86,10 @@ def _to_image(row: ImageRow) -> dict[str, Any]:
         "size_bytes": row.size_bytes,
         "media_type": row.media_type,
     }
+
+
+def _round_usd(usd: float | None) -> float | None:
+    return None if usd is None else round(usd, 9)
 
 
 def _round(seconds: float | None) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import deque
 from typing import Final
 
@@ -45,6 +46,8 @@ class Progress:
     """Items that were answered and whose cost isn't known."""
     estimated_cost: float | None = None
     """US dollars that the whole job may come to; None where prices of what is left aren't known."""
+    priced_on: tuple[dt.date, ...] = ()
+    """The days of the prices that say so."""
 
     @property
     def remaining(self) -> int:
@@ -127,4 +130,5 @@ def measure(
         cost=None if spending is None else spending.shown,
         unknown_costs=0 if spending is None else spending.unknown,
         estimated_cost=None if spending is None else spending.estimate_whole(),
+        priced_on=() if spending is None else spending.priced_on,
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import attrs
 
-from aiai_async import AsyncImagesClient, ConfigurationError, RateLimits
+from aiai_async import AsyncImagesClient, ConfigurationError, ModelPrices, RateLimits
 from aiai_async._transport import Transport
 
 
@@ -29,6 +29,8 @@ class Connection:
     retries: int | None = None
     limits: RateLimits | None = None
     """What the key may do in a minute; None: that is learned."""
+    prices: Mapping[str, ModelPrices] = attrs.field(factory=dict, hash=False)
+    """Prices of the user's own, by model."""
 
     def __attrs_post_init__(self) -> None:
         if self.local and self.base_url is not None:
@@ -79,6 +81,7 @@ class Connection:
                     transport=transport,
                     # How many go at once is decided by who calls it.
                     max_connections=0,
+                    prices=self.prices,
                     **{name: value for name, value in bounds.items() if value is not None},
                 )
             )

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from aiai_async.bulk import Progress
 from aiai_async.cli._job_output import PlainJobOutput
-from aiai_async.cli._job_words import describe_progress
+from aiai_async.cli._job_words import count_progress, describe_spending
 from aiai_async.cli._live import make_console
 from aiai_async.cli._output import is_terminal
 from aiai_async.cli._words import one_line
@@ -80,6 +80,10 @@ class _State:
             return
         yield ProgressBar(total=max(1, progress.total), completed=progress.total - progress.remaining, width=40)
         yield Text("")
-        line = Text(describe_progress(progress))
-        line.truncate(options.max_width, overflow="ellipsis")
-        yield line
+        # Each on a line of its own, since a terminal may be narrow and why it waits must not be what is cut off.
+        waiting = one_line(progress.waiting) if progress.waiting else None
+        for words, style in ((count_progress(progress), ""), (describe_spending(progress), ""), (waiting, "yellow")):
+            if words is not None:
+                line = Text(words, style)
+                line.truncate(options.max_width, overflow="ellipsis")
+                yield line

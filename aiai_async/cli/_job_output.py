@@ -8,12 +8,14 @@ from collections.abc import Iterable
 from typing import Final, Protocol, Self
 
 from aiai_async.bulk import BadRow, JobResult, Progress
+from aiai_async.bulk.costs import JobCost
 from aiai_async.bulk.drafts import Summary
 from aiai_async.bulk.items import Item, State
 from aiai_async.bulk.records import Ended
 from aiai_async.cli._job_words import (
     advise,
     bad_row_to_object,
+    describe_cost,
     describe_failure,
     describe_progress,
     describe_recovery,
@@ -41,8 +43,8 @@ class JobOutput(Protocol):
 
     def __exit__(self, *_: object) -> None: ...
 
-    def checked(self, summary: Summary) -> None:
-        """The rows are checked, and nothing more is to be done."""
+    def checked(self, summary: Summary, cost: JobCost) -> None:
+        """The rows are checked and appraised, and nothing more is to be done."""
         ...
 
     def refused(self, rows: Iterable[BadRow], count: int) -> None:
@@ -94,9 +96,11 @@ class PlainJobOutput:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def checked(self, summary: Summary) -> None:
+    def checked(self, summary: Summary, cost: JobCost) -> None:
         """See `JobOutput`."""
         self._lines.write(f"{describe_rows(summary)}; nothing was sent")
+        for line in describe_cost(cost):
+            self._lines.write(line)
 
     def refused(self, rows: Iterable[BadRow], count: int) -> None:
         """See `JobOutput`."""
@@ -153,9 +157,9 @@ class JSONJobOutput(PlainJobOutput):
 
     _every = _JSON_EVERY
 
-    def checked(self, summary: Summary) -> None:
+    def checked(self, summary: Summary, cost: JobCost) -> None:
         """See `JobOutput`."""
-        self._write_line(to_json(rows_to_object(summary)))
+        self._write_line(to_json(rows_to_object(summary, cost)))
 
     def refused(self, rows: Iterable[BadRow], count: int) -> None:
         """See `JobOutput`."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import datetime as dt
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from aiai_async.bulk import BadRow, JobResult, Progress
+from aiai_async.bulk.budgets import Exhausted
+from aiai_async.bulk.costs import JobCost, format_usd
 from aiai_async.bulk.drafts import Summary
 from aiai_async.bulk.items import Item, State
 from aiai_async.bulk.outputs import IMAGES
@@ -29,7 +32,7 @@ def describe_rows(summary: Summary) -> str:
     return f"{words}, {count(summary.bad_count, 'bad row')} left out" if summary.bad_count else words
 
 
-def rows_to_object(summary: Summary) -> dict[str, object]:
+def rows_to_object(summary: Summary, cost: JobCost) -> dict[str, object]:
     """Give what rows there are as an object."""
     return {
         "type": "rows",
@@ -37,7 +40,55 @@ def rows_to_object(summary: Summary) -> dict[str, object]:
         "images": summary.images,
         "models": {name or "": number for name, number in summary.models.items()},
         "bad_rows": summary.bad_count,
+        **cost_to_object(cost),
     }
+
+
+def describe_cost(cost: JobCost) -> list[str]:
+    """Say in lines what rows may cost at most, of when the prices are, and what isn't known."""
+    lines: list[str] = []
+    known = {model: usd for model, usd in cost.by_model.items() if usd is not None}
+    if known or not cost.by_model:
+        each = f": {', '.join(f'{_name(model)} {format_usd(usd)}' for model, usd in known.items())}" if known else ""
+        lines.append(f"it may cost up to {format_usd(cost.usd)}{each} ({_describe_dates(cost.priced_on)})")
+    if cost.unknown_rows:
+        models = [one_line(model) for model in cost.unknown_models if model is not None]
+        reasons = [f"no price of {', '.join(models)}"] if models else []
+        reasons += ["no model named"] if None in cost.unknown_models else []
+        rest = "; that is not in it" if known else ""
+        words = f"what {count(cost.unknown_rows, 'row')} cost isn't known ({'; '.join(reasons)}){rest}"
+        lines.append(f"{words}; --prices FILE.toml gives prices")
+    return lines
+
+
+def _name(model: str | None) -> str:
+    return "no model named" if model is None else one_line(model)
+
+
+def _describe_dates(dates: Sequence[dt.date]) -> str:
+    return f"prices of {', '.join(map(str, dates))}" if dates else "prices without a date"
+
+
+def cost_to_object(cost: JobCost) -> dict[str, object]:
+    """Give what rows may cost as fields of an object; unknown is null, never 0."""
+    is_known = any(usd is not None for usd in cost.by_model.values())
+    return {
+        "estimated_cost_usd": _round(cost.usd) if is_known else None,
+        "estimated_cost_by_model": {model or "": _round(usd) for model, usd in cost.by_model.items()},
+        "unknown_cost_rows": cost.unknown_rows,
+        "prices_dates": [str(date) for date in cost.priced_on],
+    }
+
+
+def _round(usd: float | None) -> float | None:
+    """Round US dollars for programs: sums of floats have a tail that means nothing."""
+    return None if usd is None else round(usd, 9)
+
+
+def ask_for_cost(cost: JobCost, *, max_cost: float | None) -> str:
+    """Ask whether a job that may cost so much is to go on."""
+    cap = "" if max_cost is None else f"; it stops before {format_usd(max_cost)} could be passed"
+    return f"{'; '.join(describe_cost(cost))}{cap}. Go on? [y/N] "
 
 
 def bad_row_to_object(row: BadRow) -> dict[str, object]:
@@ -46,6 +97,25 @@ def bad_row_to_object(row: BadRow) -> dict[str, object]:
 
 
 def describe_progress(progress: Progress) -> str:
+    """Say in one line how far a job is, what it costs, and why it waits."""
+    words = "; ".join(filter(None, (count_progress(progress), describe_spending(progress))))
+    return f"{words}; {one_line(progress.waiting)}" if progress.waiting else words
+
+
+def describe_spending(progress: Progress) -> str | None:
+    """Say what a job has cost so far and what all of it may come to; None where nothing is known."""
+    if progress.cost is None and progress.estimated_cost is None:
+        return None
+    so_far = "an unknown amount" if progress.cost is None else format_usd(progress.cost)
+    if progress.unknown_costs and progress.cost is not None:
+        so_far = f"{so_far} (and {count(progress.unknown_costs, 'answer')} unknown)"
+    if progress.estimated_cost is None:
+        return f"{so_far} spent"
+    dates = f" ({_describe_dates(progress.priced_on)})" if progress.priced_on else ""
+    return f"{so_far} of about {format_usd(progress.estimated_cost)} spent{dates}"
+
+
+def count_progress(progress: Progress) -> str:
     """Say in one line how far a job is."""
     parts = [f"{progress.done:,} of {progress.total:,} done"]
     if progress.failed:
@@ -57,8 +127,7 @@ def describe_progress(progress: Progress) -> str:
     parts.append(f"{progress.rate:,.1f}{limit} images/min")
     if progress.eta is not None:
         parts.append(f"{format_duration(progress.eta)} left")
-    words = ", ".join(parts)
-    return f"{words}; {one_line(progress.waiting)}" if progress.waiting else words
+    return ", ".join(parts)
 
 
 def format_duration(seconds: float) -> str:
@@ -92,6 +161,10 @@ def progress_to_object(progress: Progress) -> dict[str, object]:
         "images_per_minute_limit": progress.limit,
         "eta": None if progress.eta is None else round(progress.eta, 1),
         "waiting": progress.waiting,
+        "cost_usd": _round(progress.cost),
+        "unknown_costs": progress.unknown_costs,
+        "estimated_cost_usd": _round(progress.estimated_cost),
+        "prices_dates": [str(date) for date in progress.priced_on],
     }
 
 
@@ -111,6 +184,8 @@ def item_to_object(item: Item, change: Ended) -> dict[str, object]:
         "outcome": change.state.value,
         "paths": [f"{IMAGES}/{row.name}" for row in change.rows if row.name is not None],
         "usage": change.usage,
+        "cost_usd": _round(change.cost),
+        "cost_source": change.cost_source,
         "request_id": change.request_id,
         "attempts": change.attempts,
         "elapsed": None if change.elapsed is None else round(change.elapsed, 3),
@@ -142,31 +217,39 @@ def describe_result(result: JobResult, *, elapsed: float) -> str:
         return f"{folder} is finished: {parts[0]}; nothing was sent"
     if result.sent_nothing and result.reason == "finished":
         return f"{folder} has nothing left to send: {', '.join(parts)}; nothing was sent"
+    if words := _describe_cost_of(result):
+        parts.append(words)
     return f"{', '.join(parts)}; this run took {format_seconds(elapsed)}"
 
 
-def describe_resuming(command: str, *, is_piped: bool, is_over_budget: bool = False) -> str:
+def _describe_cost_of(result: JobResult) -> str | None:
+    if result.cost is None:
+        return f"what {count(result.unknown_costs, 'item')} cost isn't known"
+    unknown = f" and what {count(result.unknown_costs, 'item')} cost, which isn't known" if result.unknown_costs else ""
+    return f"{format_usd(result.cost)} spent{unknown}" if result.cost or unknown else None
+
+
+def describe_resuming(command: str, *, is_piped: bool, exhausted: Exhausted | None = None) -> str:
     """Say how to go on.
 
     Args:
         command: the same one again.
         is_piped: whether its rows come from standard input.
-        is_over_budget: whether `--max-images` stopped it.
+        exhausted: the budget that stopped it.
 
     Example:
         >>> describe_resuming("aiai-async batch - --out job", is_piped=True)
         'to go on, with the same input: aiai-async batch - --out job'
     """
-    raising = ", raise --max-images" if is_over_budget else ""
+    raising = "" if exhausted is None else f", raise --{exhausted.replace('_', '-')}"
     return f"to go on{raising}{', with the same input' if is_piped else ''}: {command}"
 
 
 def advise(result: JobResult, *, command: str, is_piped: bool) -> list[str]:
     """Say what to do about what is not done."""
     lines: list[str] = []
-    is_over_budget = result.reason == "budget"
-    if is_over_budget or result.remaining:
-        lines.append(describe_resuming(command, is_piped=is_piped, is_over_budget=is_over_budget))
+    if result.exhausted is not None or result.remaining:
+        lines.append(describe_resuming(command, is_piped=is_piped, exhausted=result.exhausted))
     if result.failed:
         lines.append("--retry failed asks again for what failed for good")
     if result.unknown:
@@ -183,6 +266,9 @@ def result_to_object(result: JobResult, *, elapsed: float, command: str) -> dict
         **result.counts,
         "total": result.total,
         "images": result.images,
+        "cost_usd": _round(result.cost),
+        "unknown_costs": result.unknown_costs,
+        "exhausted": result.exhausted,
         "reason": result.reason,
         "message": result.message,
         "sent_nothing": result.sent_nothing,

@@ -16,6 +16,7 @@ from aiai_async import (
     AIAIError,
     AsyncImagesClient,
     AuthenticationError,
+    Cost,
     Image,
     ImageRequest,
     QuotaExceededError,
@@ -41,6 +42,7 @@ class Work:
     unsaved: list[Image] = attrs.Factory(list)
     """Final images that came and are not saved."""
     usage: Usage | None = None
+    cost: Cost | None = None
     request_id: str | None = None
     saving_error: SavingError | None = None
     """Why the first image that could not be saved could not."""
@@ -139,6 +141,7 @@ class Maker:
                     partial_images=tuple(work.saved_partials),
                     was_streamed=self._streams,
                     usage=work.usage,
+                    cost=work.cost,
                     request_id=getattr(error, "request_id", None) or work.request_id,
                     elapsed=anyio.current_time() - work.started_at,
                     error=error,
@@ -152,7 +155,7 @@ class Maker:
     async def _request(self, client: AsyncImagesClient, work: Work) -> None:
         """Send one request and save what comes, noting in `work` what was reached; what it raises is the outcome's."""
         response = await client.generate(work.request)
-        work.usage = response.usage
+        work.usage, work.cost = response.usage, response.cost
         work.request_id = None if response.http is None else response.http.request_id
         work.unsaved = [*response.data]
         for image in response.data:

@@ -85,6 +85,10 @@ EventsAsJSON = Annotated[
         rich_help_panel=_OUTPUT,
     ),
 ]
+TableAsJSON = Annotated[
+    bool,
+    typer.Option("--json", help="The same as one JSON object on standard output.", rich_help_panel=_OUTPUT),
+]
 SavePartials = Annotated[
     bool,
     typer.Option(
@@ -120,7 +124,9 @@ JobEventsAsJSON = Annotated[
 ]
 CheckRows = Annotated[
     bool,
-    typer.Option("--dry-run", help="Check all rows and count them, without sending.", rich_help_panel=_OUTPUT),
+    typer.Option(
+        "--dry-run", help="Check all rows, and say what they may cost, without sending.", rich_help_panel=_OUTPUT
+    ),
 ]
 InputFormat = Annotated[
     str | None,
@@ -138,6 +144,29 @@ MaxImages = Annotated[
         min=0,
         help="Images that the job may cost in all its runs; it stops before that is passed.",
         rich_help_panel=_JOB,
+    ),
+]
+MaxCost = Annotated[
+    float | None,
+    typer.Option(
+        metavar="USD",
+        min=0,
+        help="US dollars that the job may cost in all its runs; it stops before that could be passed.",
+        rich_help_panel=_JOB,
+    ),
+]
+Yes = Annotated[
+    bool,
+    typer.Option("--yes", help="Don't ask before a job that may cost more than $10.", rich_help_panel=_JOB),
+]
+PricesFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--prices",
+        metavar="FILE",
+        envvar="AIAI_PRICES",
+        help="TOML with prices by model, which replace those of `aiai-async models` or add to them.",
+        rich_help_panel=_SERVER,
     ),
 ]
 Retry = Annotated[

@@ -9,7 +9,8 @@ from typing import Final
 
 import attrs
 
-from aiai_async import AIAIError, Image, ImageCompletedEvent, PartialImageEvent, Usage
+from aiai_async import AIAIError, Cost, Image, ImageCompletedEvent, PartialImageEvent, Usage
+from aiai_async.bulk.costs import format_usd
 from aiai_async.bulk.outcomes import to_plain
 from aiai_async.cli._words import count, format_seconds, format_size, one_line, shorten
 
@@ -58,6 +59,8 @@ class Outcome:
     was_streamed: bool = False
     """True where its images were told one by one, as they came."""
     usage: Usage | None = None
+    cost: Cost | None = None
+    """What the answer cost; None where there is none, or that isn't known."""
     request_id: str | None = None
     elapsed: float = 0.0
     """Seconds from its start to the last image on the disk."""
@@ -98,10 +101,16 @@ class Summary:
 def describe_outcome(outcome: Outcome, *, mark: str) -> list[str]:
     """Say in lines what was made of a prompt, where its images are and what they cost."""
     parts = [shorten(outcome.prompt)]
-    if outcome.usage is not None and outcome.usage.total_tokens is not None:
-        parts.append(f"({count(outcome.usage.total_tokens, 'token')})")
+    if figures := _list_figures(outcome.usage, outcome.cost):
+        parts.append(f"({', '.join(figures)})")
     first = f"{mark} {format_seconds(outcome.elapsed):>7}  {' '.join(parts)}"
     return [first, *(f"{_INDENT}{_describe_image(image)}" for image in outcome.images)]
+
+
+def _list_figures(usage: Usage | None, cost: Cost | None) -> list[str]:
+    tokens = None if usage is None else usage.total_tokens
+    figures = [] if tokens is None else [count(tokens, "token")]
+    return figures if cost is None else [*figures, format_usd(cost)]
 
 
 def describe_arrival(arrival: Arrival, *, mark: str) -> str:
@@ -163,11 +172,25 @@ def summarize(summary: Summary) -> str:
     parts = [f"saved {_count_all_saved(summary.outcomes)} in {format_seconds(summary.elapsed)}"]
     if any(tokens):
         parts.append(f"{count(sum(number or 0 for number in tokens), 'token')} used")
+    if words := _describe_costs(summary.outcomes):
+        parts.append(words)
     if failed:
         parts.append(f"{failed:,} of {count(len(summary.outcomes), 'prompt')} failed")
     if unsent:
         parts.append(f"{unsent:,} of them not sent, since they would have failed in the same way")
     return ", ".join(parts)
+
+
+def _describe_costs(outcomes: Sequence[Outcome]) -> str | None:
+    """Say what all answers cost, by whose word, and of how many that isn't known; None where nothing is known."""
+    costs = [outcome.cost for outcome in outcomes if outcome.cost is not None]
+    if not costs:
+        return None
+    unknown = sum(bool(outcome.images) and outcome.cost is None for outcome in outcomes)
+    dates = sorted({str(cost.priced_on) for cost in costs if cost.priced_on is not None})
+    source = f" by prices of {', '.join(dates)}" if dates else ""
+    rest = f" and what {count(unknown, 'answer')} cost, which isn't known" if unknown else ""
+    return f"{format_usd(sum(costs))} spent{source}{rest}"
 
 
 def count_saved(images: int, partial_images: int) -> str:
@@ -205,12 +228,22 @@ def to_object(outcome: Outcome) -> dict[str, object]:
         "paths": _list_paths(outcome.images),
         **({"partial_paths": _list_paths(outcome.partial_images)} if outcome.was_streamed else {}),
         "usage": None if outcome.usage is None else to_plain(outcome.usage),
+        **cost_to_fields(outcome.cost),
         "request_id": outcome.request_id,
         "elapsed": round(outcome.elapsed, 3),
     }
     if outcome.error is not None:
         shown["error"] = _error_to_object(outcome.error, was_sent=outcome.was_sent)
     return shown
+
+
+def cost_to_fields(cost: Cost | None) -> dict[str, object]:
+    """Give a cost as fields of an object; unknown is null, never 0."""
+    return {
+        "cost_usd": None if cost is None else round(cost.usd, 9),
+        "cost_source": None if cost is None else cost.source,
+        "prices_date": None if cost is None or cost.priced_on is None else str(cost.priced_on),
+    }
 
 
 def arrival_to_object(arrival: Arrival) -> dict[str, object]:

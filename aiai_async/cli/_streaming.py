@@ -63,6 +63,7 @@ class StreamMaker(Maker):
         except APIError as error:
             _explain_rest(error, work)
             raise
+        work.cost = response.cost
         work.request_id = None if response.http is None else response.http.request_id
 
     async def _take(self, event: PartialImageEvent | ImageCompletedEvent, series: Series, work: Work) -> None:

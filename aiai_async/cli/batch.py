@@ -14,6 +14,7 @@ import typer
 
 from aiai_async import ConfigurationError, RateLimits
 from aiai_async.bulk import BulkJob, InputError, JobResult
+from aiai_async.bulk.costs import Appraiser
 from aiai_async.bulk.inputs import FORMATS, FileInput, StreamInput
 from aiai_async.bulk.items import RETRIES
 from aiai_async.bulk.job import DEFAULT_CONCURRENCY
@@ -22,11 +23,14 @@ from aiai_async.cli._connection import Connection
 from aiai_async.cli._debug import Debug
 from aiai_async.cli._file_limit import raise_file_limit
 from aiai_async.cli._job_output import JobOutput, make_job_output
-from aiai_async.cli._job_words import describe_resuming
+from aiai_async.cli._job_words import ask_for_cost, describe_resuming
 from aiai_async.cli._output import say
+from aiai_async.cli._prices_file import read_prices_file
 
 # Long enough for an image that is nearly there; who sends SIGTERM, such as a service manager, kills after a while.
 _TERM_SECONDS: Final = 30.0
+ASKED_ABOVE_USD: Final = 10.0
+"""A job that may cost more is begun on a terminal only if somebody says so."""
 
 
 def batch(
@@ -46,16 +50,19 @@ def batch(
     response_format: _options.ResponseFormat = None,
     user: _options.User = None,
     max_images: _options.MaxImages = None,
+    max_cost: _options.MaxCost = None,
     retry: _options.Retry = None,
     extend: _options.Extend = False,
     skip_invalid: _options.SkipInvalid = False,
     format: _options.InputFormat = None,
     json: _options.JobEventsAsJSON = False,
     dry_run: _options.CheckRows = False,
+    yes: _options.Yes = False,
     local: _options.Local = False,
     base_url: _options.BaseURL = None,
     timeout: _options.Seconds = None,
     retries: _options.Retries = None,
+    prices: _options.PricesFile = None,
     concurrency: _options.ItemsAtOnce = None,
     rpm: _options.RequestsPerMinute = None,
     ipm: _options.ImagesPerMinute = None,
@@ -73,6 +80,7 @@ def batch(
         timeout=timeout,
         retries=retries,
         limits=_make_limits(rpm=rpm, ipm=ipm, tpm=tpm, concurrency=concurrency),
+        prices=read_prices_file(prices),
     )
     if retry is not None and retry not in RETRIES:
         raise ConfigurationError(f"--retry: {retry!r} is not one of {', '.join(RETRIES)}")
@@ -81,6 +89,7 @@ def batch(
         out,
         concurrency=DEFAULT_CONCURRENCY if concurrency is None else concurrency,
         max_images=max_images,
+        max_cost=max_cost,
         retry=retry,
         extend=extend,
         skip_invalid=skip_invalid,
@@ -103,12 +112,14 @@ def batch(
         if dry_run:
             summary = job.check()
             output.refused(summary.bad_rows, summary.bad_count)
-            output.checked(summary)
+            output.checked(summary, Appraiser(connection.prices).add_up(summary.outlays))
             return
         connection.require_key()
         raise_file_limit()
         # Before the loop, so that Ctrl-C ends the reading of a pipe that nobody writes to.
         job.prepare()
+        if not yes:
+            _ask(job, connection, max_cost=max_cost)
     except InputError as error:
         output.refused(error.bad_rows, error.count)
         raise
@@ -116,6 +127,24 @@ def batch(
         say("interrupted: nothing was sent")
         raise typer.Exit(130) from None
     _run(job, connection, output, command=_describe_command(context), is_piped=source == "-")
+
+
+def _ask(job: BulkJob, connection: Connection, *, max_cost: float | None) -> None:
+    """Ask once whether a job may cost so much, where somebody is there to answer.
+
+    Raises:
+        typer.Exit: it may not.
+    """
+    cost = job.appraise(connection.prices)
+    usd = cost.usd if max_cost is None else min(cost.usd, max_cost)
+    if usd <= ASKED_ABOVE_USD or job.is_confirmed(usd) or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return
+    print(ask_for_cost(cost, max_cost=max_cost), end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        say("nothing was sent; the same command asks again, --yes doesn't")
+        job.close()
+        raise typer.Exit(1)
+    job.confirm(usd)
 
 
 def _run(job: BulkJob, connection: Connection, output: JobOutput, *, command: str, is_piped: bool) -> None:

@@ -8,6 +8,7 @@ from aiai_async.cli._connection import Connection
 from aiai_async.cli._debug import Debug
 from aiai_async.cli._maker import Maker, count_images
 from aiai_async.cli._output import make_output
+from aiai_async.cli._prices_file import read_prices_file
 from aiai_async.cli._saving import choose_destination
 
 
@@ -32,6 +33,7 @@ def generate(
     base_url: _options.BaseURL = None,
     timeout: _options.Seconds = None,
     retries: _options.Retries = None,
+    prices: _options.PricesFile = None,
     concurrency: _options.Concurrency = DEFAULT_CONCURRENCY,
     debug: Debug = False,
 ) -> None:
@@ -53,7 +55,9 @@ def generate(
     }
     requests = _options.make_requests(texts, fields)
     destination.require_room_for(count_images(requests))
-    connection = Connection(local=local, base_url=base_url, timeout=timeout, retries=retries)
+    connection = Connection(
+        local=local, base_url=base_url, timeout=timeout, retries=retries, prices=read_prices_file(prices)
+    )
     if dry_run:
         show(requests, connection, as_json=json)
         return

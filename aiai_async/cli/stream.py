@@ -12,6 +12,7 @@ from aiai_async.cli._connection import Connection
 from aiai_async.cli._debug import Debug
 from aiai_async.cli._maker import count_images
 from aiai_async.cli._output import make_output
+from aiai_async.cli._prices_file import read_prices_file
 from aiai_async.cli._saving import choose_destination
 from aiai_async.cli._streaming import StreamMaker
 
@@ -43,6 +44,7 @@ def stream(
     base_url: _options.BaseURL = None,
     timeout: _options.Seconds = None,
     retries: _options.Retries = None,
+    prices: _options.PricesFile = None,
     concurrency: _options.Concurrency = DEFAULT_CONCURRENCY,
     debug: Debug = False,
 ) -> None:
@@ -66,7 +68,12 @@ def stream(
     requests = _options.make_requests(texts, fields)
     destination.require_room_for(count_images(requests))
     connection = Connection(
-        local=local, local_latency=LOCAL_LATENCY, base_url=base_url, timeout=timeout, retries=retries
+        local=local,
+        local_latency=LOCAL_LATENCY,
+        base_url=base_url,
+        timeout=timeout,
+        retries=retries,
+        prices=read_prices_file(prices),
     )
     if dry_run:
         show(requests, connection, as_json=json, stream=True)

@@ -206,9 +206,9 @@ def test_plain_lines(server: LocalServer, capsys: Output) -> None:
     assert err == ""
     first, made, path, last = out.splitlines()
     assert first == "asking for 1 image"
-    assert made[:2] == "✓ " and "s  A [red]kite[/red] :smile: and more (" in made and made.endswith(" tokens)")
+    assert made[:2] == "✓ " and "s  A [red]kite[/red] :smile: and more (" in made and made.endswith(" tokens, $0.0423)")
     assert path.startswith("           x/a-red-kite-red-smile-and-more-1.png (png, ")
-    assert last.startswith("saved 1 image in ") and last.endswith(" tokens used")
+    assert last.startswith("saved 1 image in ") and " tokens used, $0.0423 spent by prices of 20" in last
 
 
 def test_one_failure_does_not_hurt_the_others(server: LocalServer, capsys: Output) -> None:

@@ -197,6 +197,9 @@ def test_json_has_an_object_for_each_event_and_outcome(script: Script, capsys: O
             "paths": ["images/灯塔-1.png"],
             "partial_paths": ["images/灯塔-1.partial-0.png"],
             "usage": USAGE,
+            "cost_usd": None,
+            "cost_source": None,
+            "prices_date": None,
             "request_id": "req_7",
         },
     ]

@@ -1,0 +1,32 @@
+"""`--prices`: a TOML file of prices, as a mapping that the client takes. The one place that opens it."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from aiai_async import ConfigurationError, ModelPrices
+from aiai_async._prices import read_prices
+
+
+def read_prices_file(path: Path | None) -> dict[str, ModelPrices]:
+    """Read a file of prices: a table for each model, with the fields of `ModelPrices`.
+
+    Args:
+        path: the file; None: there is none.
+
+    Raises:
+        ConfigurationError: it can't be read, or what stands in it can't be used; it says where.
+    """
+    if path is None:
+        return {}
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"--prices: {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise ConfigurationError(f"--prices: {path}: {error}") from error
+    try:
+        return read_prices(found)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"--prices: {path}: {error}") from error
