@@ -4,6 +4,7 @@
     runner, calls, listeners    sending, the only ones that wait for the client; who is told how it goes
     folder, drafts, inputs, rows, tables    opening: whose job it is, its rows checked, its rows read
     writer, sink, recovery      the order of writes, and what a crash leaves of it
+    provenance                  what an image was made from, beside it and in it
     journal, schema, records    the only SQL, and what goes in and out
     books                       what each item takes of the budgets
     outputs, report             what it leaves for programs and for people

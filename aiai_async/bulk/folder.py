@@ -73,10 +73,18 @@ class Opening:
         defaults: the fields that rows take where they have none of their own.
         extend: whether rows that the job doesn't have are added to it.
         skip_invalid: whether bad rows are left out.
+        has_sidecars: whether images that have no sidecar get one.
     """
 
     def __init__(
-        self, folder: Path, *, name: str, defaults: Mapping[str, object], extend: bool, skip_invalid: bool
+        self,
+        folder: Path,
+        *,
+        name: str,
+        defaults: Mapping[str, object],
+        extend: bool,
+        skip_invalid: bool,
+        has_sidecars: bool = False,
     ) -> None:
         self._folder: Final = folder
         self._name: Final = name
@@ -84,6 +92,7 @@ class Opening:
         self._settings: Final = json.dumps(defaults, sort_keys=True)
         self._extend: Final = extend
         self._skip_invalid: Final = skip_invalid
+        self._has_sidecars: Final = has_sidecars
         self._is_made = False
         self._lock: FolderLock | None = None
         self._journal: Journal | None = None
@@ -179,7 +188,7 @@ class Opening:
         opened = OpenJob(
             folder=self._folder,
             journal=self._journal,
-            recovery=recover(self._journal, self._folder / IMAGES, now=now),
+            recovery=recover(self._journal, self._folder / IMAGES, now=now, has_sidecars=self._has_sidecars),
             summary=summary,
             is_new=is_new,
             added=added,

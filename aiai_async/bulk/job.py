@@ -26,8 +26,9 @@ from aiai_async.bulk.folder import Opening, OpenJob
 from aiai_async.bulk.inputs import FileInput, Input, to_input
 from aiai_async.bulk.items import RETRIES, Reason, Retry, State, exit_code, takes_up
 from aiai_async.bulk.listeners import OnItem, OnProgress
-from aiai_async.bulk.outputs import JOURNAL, write_outputs
-from aiai_async.bulk.records import Ended
+from aiai_async.bulk.outputs import write_outputs
+from aiai_async.bulk.provenance import Provenance
+from aiai_async.bulk.records import KnownCost
 from aiai_async.bulk.report import write_report
 from aiai_async.bulk.report.thumbnails import ThumbnailThread
 from aiai_async.bulk.result import JobResult
@@ -67,6 +68,10 @@ class BulkJob:
         extend: whether rows that the job doesn't have yet are added to it; else another input is refused.
         skip_invalid: whether bad rows are left out; else nothing is sent where there are some.
         defaults: fields of `ImageRequest` for rows that don't have them.
+        sidecar: whether a JSON file is put beside each image, such as `kite.png.json`: its request, model, request id,
+            sha256, cost. Images that were made before get theirs too.
+        embed: whether the prompt and the settings are written into the image files (PNG, JPEG, WebP); no pixel changes,
+            but a signature over the file, as of C2PA, no longer holds. The sha256 is that of the file.
 
     Raises:
         JobError: an argument can't be used.
@@ -91,6 +96,8 @@ class BulkJob:
         extend: bool = False,
         skip_invalid: bool = False,
         defaults: Mapping[str, object] | None = None,
+        sidecar: bool = False,
+        embed: bool = False,
     ) -> None:
         self._input: Final = None if isinstance(source, AsyncIterable) else to_input(source)
         self._async_rows: Final = source if isinstance(source, AsyncIterable) else None
@@ -107,6 +114,7 @@ class BulkJob:
         self._extend: Final = extend
         self._skip_invalid: Final = skip_invalid
         self._defaults: Final = read_defaults(defaults)
+        self._provenance: Final = Provenance(sidecar=sidecar, embed=embed)
         self._runner: Runner | None = None
         self._opened: OpenJob | None = None
         self._wish: Reason | None = None
@@ -242,6 +250,7 @@ class BulkJob:
                 max_images=self._max_images,
                 max_cost=self._max_cost,
                 retry=self._retry,
+                provenance=self._provenance,
                 on_progress=on_progress,
                 on_item=_watch(on_item, thumbnails),
             )
@@ -285,6 +294,7 @@ class BulkJob:
             defaults=self._defaults,
             extend=self._extend,
             skip_invalid=self._skip_invalid,
+            has_sidecars=self._provenance.sidecar,
         )
 
     def _open(self, rows: Iterator[Row | BadRow], *, check: Any) -> OpenJob:

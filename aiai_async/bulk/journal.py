@@ -20,6 +20,7 @@ from aiai_async.bulk import schema
 from aiai_async.bulk.costs import Outlay, Settings
 from aiai_async.bulk.items import PAID_STATES, Item, State, spent_on
 from aiai_async.bulk.records import (
+    IMAGE_COLUMNS,
     ITEM_COLUMNS,
     RECORD_COLUMNS,
     Differences,
@@ -394,11 +395,10 @@ class Journal:
 
     def _rows_of(self, index: int) -> tuple[ImageRow, ...]:
         found = self._connection.execute(
-            "SELECT k, name, part, sha256, size_bytes, media_type, revised_prompt, url FROM images"
-            " WHERE item = ? ORDER BY k",
+            f"SELECT {IMAGE_COLUMNS} FROM images WHERE item = ? ORDER BY k",
             (index,),
         )
-        names = ("k", "name", "part", "sha256", "size_bytes", "media_type", "revised_prompt", "url")
+        names = IMAGE_COLUMNS.split(", ")
         return tuple(ImageRow(**dict(zip(names, row, strict=True))) for row in found)
 
     def _apply(self, changes: Sequence[Started | Ended], *, run: int | None = None) -> None:
@@ -473,7 +473,7 @@ class Journal:
         if change.is_answer:
             execute("DELETE FROM images WHERE item = ?", (change.index,))
         self._connection.executemany(
-            "INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
+            f"INSERT OR REPLACE INTO images (item, {IMAGE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [(change.index, *attrs.astuple(row)) for row in change.rows],
         )
 

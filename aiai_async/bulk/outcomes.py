@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -18,9 +18,27 @@ _FACTS: Final = ("code", "status_code", "param", "phase", "retry_after", "url")
 _LONGEST_MESSAGE: Final = 2000
 
 
-def answered(item: Item, response: ImagesResponse, *, run: int, at: float, sent_at: float | None = None) -> Ended:
-    """Make the change of an item that was answered: done, or linked where not every image is here yet."""
-    rows = tuple(to_row(item, k, image) for k, image in enumerate(response.data))
+def answered(
+    item: Item,
+    response: ImagesResponse,
+    *,
+    run: int,
+    at: float,
+    sent_at: float | None = None,
+    received: Sequence[str | None] = (),
+) -> Ended:
+    """Make the change of an item that was answered: done, or linked where not every image is here yet.
+
+    Args:
+        item: it.
+        response: its answer; of its images what their files are now.
+        run: the run's number.
+        at: Unix seconds.
+        sent_at: when its first attempt was let go, in Unix seconds.
+        received: the sha256 of each image as it came, where their files were changed after that.
+    """
+    shas: Sequence[str | None] = received or [None] * len(response.data)
+    rows = tuple(to_row(item, k, image, received=shas[k]) for k, image in enumerate(response.data))
     http = response.http
     return Ended(
         index=item.index,
@@ -40,8 +58,8 @@ def answered(item: Item, response: ImagesResponse, *, run: int, at: float, sent_
     )
 
 
-def to_row(item: Item, k: int, image: Image) -> ImageRow:
-    """Make the row of an image that a sink wrote, or that is still a link."""
+def to_row(item: Item, k: int, image: Image, *, received: str | None = None) -> ImageRow:
+    """Make the row of an image that a sink wrote, or that is still a link; `received` is the sha256 it came with."""
     is_here = image.path is not None
     text = item.id if item.has_custom_id else str(item.request.get("prompt", ""))
     return ImageRow(
@@ -53,6 +71,7 @@ def to_row(item: Item, k: int, image: Image) -> ImageRow:
         media_type=image.media_type if is_here else None,
         revised_prompt=image.revised_prompt,
         url=image.url,
+        received_sha256=received if is_here and received != image.sha256 else None,
     )
 
 

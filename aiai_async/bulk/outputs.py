@@ -82,6 +82,7 @@ def _to_image(row: ImageRow) -> dict[str, Any]:
     return {
         "path": f"{IMAGES}/{row.name}",
         "sha256": row.sha256,
+        **({} if row.received_sha256 is None else {"received_sha256": row.received_sha256}),
         "size": row.size_bytes,
         "size_bytes": row.size_bytes,
         "media_type": row.media_type,

@@ -12,6 +12,7 @@ from aiai_async.bulk.items import Item, State
 
 ITEM_COLUMNS: Final = "idx, id, has_custom_id, request, n, state, key, images, spent, cost, estimate, spent_cost"
 RECORD_COLUMNS: Final = f"{ITEM_COLUMNS}, line, request_id, attempts, elapsed, usage, error, at, sent_at, cost_source"
+IMAGE_COLUMNS: Final = "k, name, part, sha256, size_bytes, media_type, revised_prompt, url, received_sha256"
 _ITEM_COUNT: Final = len(ITEM_COLUMNS.split(","))
 
 
@@ -31,6 +32,8 @@ class ImageRow:
     revised_prompt: str | None = None
     url: str | None = attrs.field(default=None, repr=False)
     """The link it was fetched from, or is to be."""
+    received_sha256: str | None = None
+    """Of the image as the server sent it; None where the file is the same."""
 
 
 @attrs.frozen(kw_only=True)

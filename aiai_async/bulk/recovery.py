@@ -16,6 +16,7 @@ import attrs
 from aiai_async._files import sync_folder
 from aiai_async.bulk.items import State
 from aiai_async.bulk.journal import Journal
+from aiai_async.bulk.provenance import sidecar_of, sidecar_path, write_sidecar
 from aiai_async.bulk.records import Ended, ImageRow
 from aiai_async.bulk.sink import PART
 from aiai_async.bulk.writer import rename
@@ -37,19 +38,21 @@ class Recovery:
     """Items whose files are there again."""
 
 
-def recover(journal: Journal, images: Path, *, now: float) -> Recovery:
+def recover(journal: Journal, images: Path, *, now: float, has_sidecars: bool = False) -> Recovery:
     """Put the folder in order.
 
     Args:
         journal: of the job.
         images: its folder of image files.
         now: Unix seconds.
+        has_sidecars: whether images that have no sidecar get one.
 
     Raises:
         OSError: a file can't be read or renamed.
         sqlite3.Error: the journal can't be written.
     """
     images.mkdir(exist_ok=True)
+    unplaced = {index for index, _ in journal.unplaced()}
     renamed, damaged = _finish_renames(journal, images)
     lost = dict(_missing(journal, images, State.DONE))
     lost |= dict(_missing(journal, images, State.LINKED))
@@ -60,6 +63,8 @@ def recover(journal: Journal, images: Path, *, now: float) -> Recovery:
     changes += [_find(journal, index, now) for index in found]
     if changes:
         journal.apply(changes)
+    if has_sidecars:
+        _complete_sidecars(journal, images, unplaced)
     _remove_parts(images)
     return Recovery(renamed=renamed, lost=len(lost), found=len(found))
 
@@ -125,6 +130,23 @@ def _find(journal: Journal, index: int, now: float) -> Ended:
     rows = journal.rows_of(index)
     is_whole = all(row.name is not None for row in rows)
     return Ended(index=index, state=State.DONE if is_whole else State.LINKED, at=now, images=len(rows))
+
+
+def _complete_sidecars(journal: Journal, images: Path, unplaced: set[int]) -> None:
+    """Write the sidecars that are missing, and those of images whose rename a crash may have come after."""
+    wanted = [
+        index
+        for state in (State.DONE, State.LINKED)
+        for index, name, _ in journal.files(state)
+        if index in unplaced or not sidecar_path(images / name).exists()
+    ]
+    for index in dict.fromkeys(wanted):
+        record = journal.record_of(index)
+        for row in record.rows:
+            if row.name is not None and (images / row.name).exists():
+                write_sidecar(images / row.name, sidecar_of(record, row))
+    if wanted:
+        sync_folder(images)
 
 
 def _remove_parts(images: Path) -> None:

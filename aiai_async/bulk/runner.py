@@ -17,7 +17,7 @@ import anyio.to_thread
 import attrs
 from anyio.abc import TaskGroup
 
-from aiai_async import AsyncImagesClient, DownloadError, ImagesResponse
+from aiai_async import AsyncImagesClient, DownloadError, Image, ImagesResponse
 from aiai_async.bulk import limits
 from aiai_async.bulk.books import Books
 from aiai_async.bulk.budgets import Exhausted
@@ -38,6 +38,7 @@ from aiai_async.bulk.keys import watch_key
 from aiai_async.bulk.listeners import Listeners, OnItem, OnProgress
 from aiai_async.bulk.outcomes import answer_of, answered, describe, describe_error, failed, put_back, to_row
 from aiai_async.bulk.progress import Progress, Speed, measure
+from aiai_async.bulk.provenance import Provenance, embed_in
 from aiai_async.bulk.records import Ended, ImageRow, Record, RunRow, Started
 from aiai_async.bulk.room import Room
 from aiai_async.bulk.sink import PartSink
@@ -59,6 +60,7 @@ class Runner:
         max_images: images that all runs of the job may cost; None is no limit.
         max_cost: US dollars that all runs of the job may cost; None is no limit.
         retry: which of the items that had ended are taken up again.
+        provenance: what is written of where the images come from.
         on_progress: is told how far the job is.
         on_item: is told of each item that ends.
     """
@@ -72,6 +74,7 @@ class Runner:
         max_images: int | None,
         max_cost: float | None,
         retry: Retry | None,
+        provenance: Provenance,
         on_progress: OnProgress | None,
         on_item: OnItem | None,
     ) -> None:
@@ -90,7 +93,14 @@ class Runner:
         )
         self._limiter: Final = anyio.CapacityLimiter(_THREADS)
         self._reserve: Final = Reserve(job.folder)
-        self._writer: Final = Writer(self._journal, job.images, reserve=self._reserve, limiter=self._limiter)
+        self._embeds: Final = provenance.embed
+        self._writer: Final = Writer(
+            self._journal,
+            job.images,
+            reserve=self._reserve,
+            has_sidecars=provenance.sidecar,
+            limiter=self._limiter,
+        )
         self._room: Final = Room(job.folder)
         self._tally: Final = Tally(self._journal.count(), images=self._journal.count_images())
         self._books: Final = Books(self._journal, client.prices, max_images=max_images, max_cost=max_cost)
@@ -307,7 +317,11 @@ class Runner:
         finally:
             del self._calls[item.index]
         if response is not None:
-            change = answered(item, response, run=self._run, at=time.time(), sent_at=call.sent_at)
+            received = [image.sha256 for image in response.data]
+            with anyio.CancelScope(shield=True):
+                images = [await self._embed(item, image) for image in response.data]
+            response = attrs.evolve(response, data=tuple(images))
+            change = answered(item, response, run=self._run, at=time.time(), sent_at=call.sent_at, received=received)
         else:
             assert error is not None
             elapsed = anyio.current_time() - started_at
@@ -351,12 +365,15 @@ class Runner:
             try:
                 if row.url is None:
                     raise DownloadError("the image is neither here nor behind a link")
-                image = await self._client.download(row.url, sink=self._make_sinks(item, row.k))
+                received = await self._client.download(row.url, sink=self._make_sinks(item, row.k))
+                with anyio.CancelScope(shield=True):
+                    image = await self._embed(item, received)
             except Exception as exc:
                 # The others are fetched all the same: links expire.
                 error = exc
                 continue
-            fetched.append(to_row(item, row.k, attrs.evolve(image, revised_prompt=row.revised_prompt)))
+            image = attrs.evolve(image, revised_prompt=row.revised_prompt)
+            fetched.append(to_row(item, row.k, image, received=received.sha256))
         is_whole = error is None
         with anyio.CancelScope(shield=True):
             change = attrs.evolve(
@@ -374,6 +391,16 @@ class Runner:
         if isinstance(error, WritingError):
             self.stop(Reason.DISK, f"{self._job.folder} can't be written: {error.cause}")
         return is_whole
+
+    async def _embed(self, item: Item, image: Image) -> Image:
+        """Write an item's request into an image file, where that is asked for; without it, the image is kept."""
+        if not self._embeds:
+            return image
+        try:
+            return await anyio.to_thread.run_sync(embed_in, image, item.request, limiter=self._limiter)
+        except OSError as error:
+            self.stop(Reason.DISK, f"{self._job.folder} can't be written: {error}")
+            return image
 
     def _make_sinks(self, item: Item, k: int) -> Callable[[int], PartSink]:
         return lambda _: PartSink(self._job.images, f"{item.index:06d}-{k}", limiter=self._limiter)

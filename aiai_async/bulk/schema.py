@@ -65,6 +65,7 @@ CREATE TABLE images (
     revised_prompt TEXT,
     url TEXT,
     placed INTEGER NOT NULL DEFAULT 0,  -- 1 when the rename is known to be on the disk
+    received_sha256 TEXT,       -- of the image as the server sent it; NULL where the file is the same
     PRIMARY KEY (item, k)
 ) WITHOUT ROWID;
 CREATE TABLE limits (name TEXT PRIMARY KEY, facts TEXT NOT NULL) WITHOUT ROWID;
@@ -86,6 +87,7 @@ _FROM_1: Final = (
     "ALTER TABLE items ADD COLUMN cost_source TEXT",
     "ALTER TABLE items ADD COLUMN estimate REAL",
     "ALTER TABLE items ADD COLUMN spent_cost REAL NOT NULL DEFAULT 0",
+    "ALTER TABLE images ADD COLUMN received_sha256 TEXT",
     _RUNS,
 )
 # Made when all rows are in: an index that grows with random ids is many times slower.

@@ -17,6 +17,7 @@ import anyio.to_thread
 
 from aiai_async._files import sync_folder
 from aiai_async.bulk.journal import Journal
+from aiai_async.bulk.provenance import sidecar_of, sidecar_path, write_sidecar
 from aiai_async.bulk.records import Ended, ImageRow, Started
 from aiai_async.bulk.room import find_free_bytes
 
@@ -69,13 +70,23 @@ class Writer:
         journal: where they go.
         images: the folder of the image files.
         reserve: given up where the disk is full.
+        has_sidecars: whether a JSON file is put beside each image.
         limiter: bounds the threads of the job.
     """
 
-    def __init__(self, journal: Journal, images: Path, *, reserve: Reserve, limiter: anyio.CapacityLimiter) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        images: Path,
+        *,
+        reserve: Reserve,
+        has_sidecars: bool = False,
+        limiter: anyio.CapacityLimiter,
+    ) -> None:
         self._journal: Final = journal
         self._images: Final = images
         self._reserve: Final = reserve
+        self._has_sidecars: Final = has_sidecars
         self._limiter: Final = limiter
         self._waiting: list[_Change] = []
         self._is_writing = False
@@ -131,11 +142,20 @@ class Writer:
             for row in change.rows:
                 if row.name is not None and row.part is not None:
                     rename(self._images / row.part, self._images / row.name)
+            if self._has_sidecars:
+                self._write_sidecars(change.index, [row.name for row in change.rows if row.name is not None])
         for name in stale:
             (self._images / name).unlink(missing_ok=True)
+            sidecar_path(self._images / name).unlink(missing_ok=True)
         if placed or stale:
             sync_folder(self._images)
             self._journal.note_placed(change.index for change in placed)
+
+    def _write_sidecars(self, index: int, names: Sequence[str]) -> None:
+        record = self._journal.record_of(index)
+        for row in record.rows:
+            if row.name is not None and row.name in names:
+                write_sidecar(self._images / row.name, sidecar_of(record, row))
 
     def _find_stale(self, changes: Sequence[Started | Ended]) -> list[str]:
         """Give the files of earlier answers whose rows go, and whose names the new ones don't take."""

@@ -5,6 +5,7 @@ One prompt's failure never hurts another: each ends in an `Outcome`, also where 
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, Final
 
@@ -22,6 +23,7 @@ from aiai_async import (
     QuotaExceededError,
     Usage,
 )
+from aiai_async.bulk.provenance import Origin
 from aiai_async.cli._outcomes import InterruptedRequest, Outcome, SavedImage, Summary
 from aiai_async.cli._output import Output
 from aiai_async.cli._saving import Destination, SavingError
@@ -121,7 +123,10 @@ class Maker:
         work = Work(index=index, request=request, started_at=anyio.current_time())
         error: Exception | None = None
         try:
-            await self._request(client, work)
+            try:
+                await self._request(client, work)
+            finally:
+                await self._write_sidecars(work)
             error = work.saving_error
         except (QuotaExceededError, AuthenticationError) as exc:
             # Nothing that is sent with this key will succeed.
@@ -163,9 +168,27 @@ class Maker:
                 content = await read_image(image)
                 # Not even Ctrl-C comes between an image that is here and its file.
                 with anyio.CancelScope(shield=True):
-                    work.note_saved(image, await self._destination.save(content, work.request.prompt))
+                    saved = await self._destination.save(content, work.request)
+                    work.note_saved(image, attrs.evolve(saved, revised_prompt=image.revised_prompt))
             except SavingError as error:
                 work.note_unsaved(error)
+
+    async def _write_sidecars(self, work: Work) -> None:
+        """Say beside each image what it was made from, as far as that is known when the request is over."""
+        origin = Origin(
+            request=work.request.to_fields(),
+            request_id=work.request_id,
+            created=dt.datetime.now(dt.UTC),
+            cost_usd=work.cost,
+            cost_source=None if work.cost is None else work.cost.source,
+            images=len(work.saved) + len(work.unsaved),
+        )
+        with anyio.CancelScope(shield=True):
+            for saved in work.saved:
+                try:
+                    await self._destination.write_sidecar(saved, origin)
+                except SavingError as error:
+                    work.note_unsaved(error)
 
 
 async def read_image(image: Image) -> bytes:

@@ -97,6 +97,23 @@ SavePartials = Annotated[
         rich_help_panel=_OUTPUT,
     ),
 ]
+Sidecar = Annotated[
+    bool,
+    typer.Option(
+        "--sidecar",
+        help="Put a JSON file beside each image, such as kite-1.png.json: request, model, request id, sha256, cost.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+Embed = Annotated[
+    bool,
+    typer.Option(
+        "--embed",
+        help="Write prompt and settings into the image files (png, jpeg, webp). No pixel changes, but a signature over "
+        "the file (C2PA) no longer holds.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Check the requests and show them, without sending.", rich_help_panel=_OUTPUT)
 ]

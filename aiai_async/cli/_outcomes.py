@@ -29,6 +29,12 @@ class SavedImage:
     path: Path
     size_bytes: int
     media_type: str | None
+    sha256: str | None = None
+    """Of the file."""
+    received_sha256: str | None = None
+    """Of the image as the server sent it."""
+    revised_prompt: str | None = None
+    """The prompt that was really used, where the server changed it."""
 
 
 @attrs.frozen(kw_only=True)

@@ -6,6 +6,7 @@ replaced, and where the folder fails later, the image goes to another one.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import re
@@ -18,7 +19,8 @@ from typing import Final
 import anyio.to_thread
 import attrs
 
-from aiai_async import AIAIError, ConfigurationError, Image
+from aiai_async import AIAIError, ConfigurationError, Image, ImageRequest, _files, _metadata
+from aiai_async.bulk.provenance import SOFTWARE, Origin, Provenance, make_sidecar, write_sidecar
 from aiai_async.cli._outcomes import SavedImage
 from aiai_async.cli._words import count
 
@@ -55,6 +57,8 @@ class Destination:
     """The name of the one file, without its suffix; None: names are made from the prompts."""
     suffix: str | None = None
     """The suffix that was asked for with it."""
+    provenance: Provenance = Provenance()
+    """What is written of where the images come from."""
 
     @property
     def output_format(self) -> str | None:
@@ -91,25 +95,58 @@ class Destination:
             what = self.folder if self.stem is None else self.folder / f"{self.stem}{self.suffix}"
             raise ConfigurationError(f"--out: {what} can't be written: {error.strerror or error}") from error
 
-    async def save(self, content: bytes, prompt: str, *, stem: str | None = None) -> SavedImage:
+    async def save(self, content: bytes, request: ImageRequest, *, stem: str | None = None) -> SavedImage:
         """Write an image to a new file, whose suffix tells what it really is.
 
         Args:
             content: the image file's bytes.
-            prompt: what it was made from, and is named after.
+            request: what it was made from, and is named after.
             stem: the name that it gets if that is free, without the suffix; None: the first that is free.
 
         Raises:
             SavingError: it can't be written there, and was written to the folder for temporary files if that works.
         """
+        received = hashlib.sha256(content).hexdigest()
+        if self.provenance.embed:
+            content = _metadata.embed(content, request.to_fields(), software=SOFTWARE)
         image = Image(content=content)
         suffix = self._choose_suffix(image.media_type)
-        stems = itertools.chain([] if stem is None else [stem], self.make_stems(prompt))
+        stems = itertools.chain([] if stem is None else [stem], self.make_stems(request.prompt))
         try:
             path = await _save(image, self.folder, (f"{stem}{suffix}" for stem in stems))
         except OSError as error:
             raise await _rescue(image, suffix, f"it can't be written to {self.folder}: {error.strerror}") from error
-        return SavedImage(path=path, size_bytes=len(content), media_type=image.media_type)
+        return SavedImage(
+            path=path,
+            size_bytes=len(content),
+            media_type=image.media_type,
+            sha256=image.sha256,
+            received_sha256=received,
+        )
+
+    async def write_sidecar(self, saved: SavedImage, origin: Origin) -> None:
+        """Put a JSON file beside an image that says what it was made from, where that is asked for.
+
+        Raises:
+            SavingError: it can't be written; the image is where it should be.
+        """
+        if not self.provenance.sidecar:
+            return
+        fields = make_sidecar(
+            saved.path.name,
+            origin,
+            sha256=saved.sha256,
+            received_sha256=saved.received_sha256,
+            size_bytes=saved.size_bytes,
+            media_type=saved.media_type,
+            revised_prompt=saved.revised_prompt,
+        )
+        try:
+            await anyio.to_thread.run_sync(write_sidecar, saved.path, fields)
+            await anyio.to_thread.run_sync(_files.sync_folder, saved.path.parent)
+        except OSError as error:
+            words = f"{saved.path} is saved, but what it was made from can't be written beside it: {error.strerror}"
+            raise SavingError(words, path=saved.path) from error
 
     async def save_partial(self, content: bytes, index: int, *, stem: str) -> SavedImage:
         """Write a partial image to a new file beside the final image with this stem, such as `kite-1.partial-0.png`.
@@ -144,11 +181,12 @@ class Destination:
         return "." + media_type.removeprefix("image/").replace("jpeg", "jpg")
 
 
-def choose_destination(out: str | None) -> Destination:
+def choose_destination(out: str | None, *, provenance: Provenance = Provenance()) -> Destination:  # it is frozen
     """Read `--out`.
 
     Args:
         out: a folder, or the name of a file with the suffix of an image; None: the default folder.
+        provenance: what is written of where the images come from.
 
     Raises:
         ConfigurationError: it is neither.
@@ -158,7 +196,7 @@ def choose_destination(out: str | None) -> Destination:
         'kite'
     """
     if out is None:
-        return Destination(Path(DEFAULT_FOLDER))
+        return Destination(Path(DEFAULT_FOLDER), provenance=provenance)
     if not out or "\0" in out:
         raise ConfigurationError("--out: give a folder, or a file name that ends in .png, .jpg, .jpeg or .webp")
     path = Path(out)
@@ -167,8 +205,8 @@ def choose_destination(out: str | None) -> Destination:
     if is_folder or path.suffix.lower() not in _SUFFIXES:
         if os.path.exists(path) and not os.path.isdir(path):
             raise ConfigurationError(f"--out: {out} is a file and no image; give a folder, or the name of an image")
-        return Destination(path)
-    return Destination(path.parent, path.stem, path.suffix)
+        return Destination(path, provenance=provenance)
+    return Destination(path.parent, path.stem, path.suffix, provenance)
 
 
 def make_slug(prompt: str) -> str:

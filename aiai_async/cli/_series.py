@@ -14,6 +14,7 @@ from typing import Final
 
 import anyio.to_thread
 
+from aiai_async import ImageRequest
 from aiai_async.cli._outcomes import SavedImage
 from aiai_async.cli._saving import Destination, SavingError
 
@@ -58,13 +59,13 @@ class Series:
 
     Args:
         destination: where they go.
-        prompt: what they are named after.
+        request: what they are made from, and named after.
         claims: the names taken by all streams.
     """
 
-    def __init__(self, destination: Destination, prompt: str, claims: Claims) -> None:
+    def __init__(self, destination: Destination, request: ImageRequest, claims: Claims) -> None:
         self._destination: Final = destination
-        self._prompt: Final = prompt
+        self._request: Final = request
         self._claims: Final = claims
         self._stems: Final[list[str]] = []
         """The names of the images that had a partial one, in order."""
@@ -81,7 +82,7 @@ class Series:
         place = self._seen[index]
         self._seen[index] += 1
         while len(self._stems) <= place:
-            self._stems.append(await self._claims.take(self._prompt))
+            self._stems.append(await self._claims.take(self._request.prompt))
         return await self._destination.save_partial(content, index, stem=self._stems[place])
 
     async def save(self, content: bytes) -> SavedImage:
@@ -93,4 +94,4 @@ class Series:
         place = self._completed
         self._completed += 1
         stem = self._stems[place] if place < len(self._stems) else None
-        return await self._destination.save(content, self._prompt, stem=stem)
+        return await self._destination.save(content, self._request, stem=stem)

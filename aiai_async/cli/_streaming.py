@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Final
 
 import anyio
+import attrs
 
 from aiai_async import (
     AIAIError,
@@ -54,7 +55,7 @@ class StreamMaker(Maker):
         self._claims: Final = Claims(destination)
 
     async def _request(self, client: AsyncImagesClient, work: Work) -> None:
-        series = Series(self._destination, work.request.prompt, self._claims)
+        series = Series(self._destination, work.request, self._claims)
         try:
             async with client.stream(work.request) as stream:
                 async for event in stream:
@@ -77,6 +78,7 @@ class StreamMaker(Maker):
                 content = await read_image(event.image)
                 with anyio.CancelScope(shield=True):
                     saved = await series.save(content)
+                    saved = attrs.evolve(saved, revised_prompt=event.image.revised_prompt)
                     work.note_saved(event.image, saved)
             elif self._save_partials:
                 content = await _read_partial(event)

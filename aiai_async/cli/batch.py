@@ -54,6 +54,8 @@ def batch(
     retry: _options.Retry = None,
     extend: _options.Extend = False,
     skip_invalid: _options.SkipInvalid = False,
+    sidecar: _options.Sidecar = False,
+    embed: _options.Embed = False,
     format: _options.InputFormat = None,
     json: _options.JobEventsAsJSON = False,
     dry_run: _options.CheckRows = False,
@@ -93,6 +95,8 @@ def batch(
         retry=retry,
         extend=extend,
         skip_invalid=skip_invalid,
+        sidecar=sidecar,
+        embed=embed,
         defaults={
             "model": model,
             "n": n,

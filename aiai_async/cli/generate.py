@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aiai_async.bulk.provenance import Provenance
 from aiai_async.cli import _options
 from aiai_async.cli._command import DEFAULT_CONCURRENCY, run, show
 from aiai_async.cli._connection import Connection
@@ -27,6 +28,8 @@ def generate(
     response_format: _options.ResponseFormat = None,
     user: _options.User = None,
     out: _options.Out = None,
+    sidecar: _options.Sidecar = False,
+    embed: _options.Embed = False,
     json: _options.AsJSON = False,
     dry_run: _options.DryRun = False,
     local: _options.Local = False,
@@ -39,7 +42,7 @@ def generate(
 ) -> None:
     """Make images from prompts and save them; several prompts go at once."""
     texts = _options.read_prompts(prompts)
-    destination = choose_destination(out)
+    destination = choose_destination(out, provenance=Provenance(sidecar=sidecar, embed=embed))
     fields = {
         "model": model,
         "n": n,

@@ -6,6 +6,7 @@ from typing import Final
 
 from aiai_async import ConfigurationError
 from aiai_async._models import rules_of
+from aiai_async.bulk.provenance import Provenance
 from aiai_async.cli import _options
 from aiai_async.cli._command import DEFAULT_CONCURRENCY, run, show
 from aiai_async.cli._connection import Connection
@@ -38,6 +39,8 @@ def stream(
     user: _options.User = None,
     out: _options.Out = None,
     save_partials: _options.SavePartials = False,
+    sidecar: _options.Sidecar = False,
+    embed: _options.Embed = False,
     json: _options.EventsAsJSON = False,
     dry_run: _options.DryRun = False,
     local: _options.Local = False,
@@ -51,7 +54,7 @@ def stream(
     """Make images from prompts and watch them come: partial images first, a line for each. Final ones are saved."""
     _require_streaming(model)
     texts = _options.read_prompts(prompts)
-    destination = choose_destination(out)
+    destination = choose_destination(out, provenance=Provenance(sidecar=sidecar, embed=embed))
     fields = {
         "model": model,
         "n": n,

@@ -22,9 +22,9 @@ class InterruptedDestination(Destination):
 
     scope: anyio.CancelScope = attrs.field(factory=anyio.CancelScope)
 
-    async def save(self, content: bytes, prompt: str) -> SavedImage:
+    async def save(self, content: bytes, request: ImageRequest) -> SavedImage:
         self.scope.cancel()
-        return await super().save(content, prompt)
+        return await super().save(content, request)
 
 
 @pytest.mark.parametrize(("response_format", "saved"), [("b64_json", 3), ("url", 1)])

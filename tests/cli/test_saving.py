@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aiai_async import ImageRequest
 from aiai_async.cli._saving import Destination, SavingError, make_slug
 
 
@@ -47,7 +48,7 @@ async def test_two_at_once_get_two_names(tmp_path: Path) -> None:
     destination = Destination(tmp_path)
 
     async def save(content: bytes) -> None:
-        await destination.save(content, "same")
+        await destination.save(content, ImageRequest(prompt="same"))
 
     async with anyio.create_task_group() as tasks:
         for number in range(10):
@@ -65,7 +66,7 @@ async def test_an_unknown_kind_keeps_the_name_asked_for(
 ) -> None:
     """And else says that it is unknown."""
     monkeypatch.chdir(tmp_path)
-    saved = await destination.save(b"no image", "x")
+    saved = await destination.save(b"no image", ImageRequest(prompt="x"))
     assert (str(saved.path), saved.size_bytes, saved.media_type) == (expected, 8, None)
 
 
@@ -84,7 +85,7 @@ async def test_what_cannot_be_written_whole_leaves_nothing(tmp_path: Path, monke
     """Neither a part nor the empty file that held its name; the folder for temporary files is tried, and as full."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(SavingError, match=r"can't be written to .*: File too large; it is lost"):
-        await Destination(tmp_path).save(b"GIF89a" + bytes(2**21), "x")
+        await Destination(tmp_path).save(b"GIF89a" + bytes(2**21), ImageRequest(prompt="x"))
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
@@ -92,6 +93,6 @@ async def test_an_image_that_can_go_nowhere_is_said_to_be_lost(tmp_path: Path, m
     """Where the folder for temporary files fails too."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
     with pytest.raises(SavingError) as caught:
-        await Destination(tmp_path / "gone").save(b"GIF89a", "x")
+        await Destination(tmp_path / "gone").save(b"GIF89a", ImageRequest(prompt="x"))
     assert caught.value.path is None and caught.value.may_have_been_billed
     assert "it is lost, for the folder for temporary files fails too: No such file or directory" in str(caught.value)
