@@ -71,7 +71,7 @@ def test_debug_shows_the_traceback(arguments: list[str], capsys: Output) -> None
 def test_what_nobody_foresaw_is_a_line_too(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
     """That says how to learn more."""
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise RuntimeError("two\nlines")
 
     monkeypatch.setattr(generate_module, "choose_destination", fail)

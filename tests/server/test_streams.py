@@ -77,9 +77,9 @@ async def test_every_model_streams(
     assert [event.partial_image_index for event in partials if event.type == PARTIAL] == list(range(count))
     assert final.type == COMPLETED
     assert (final.size, final.quality, final.background, final.output_format) == ("1024x1024", "low", "opaque", "png")
-    # The published counts of a square image in low quality.
-    each = 196 if model.startswith("gpt-image-2") else 272
-    assert (final.usage.input_tokens, final.usage.output_tokens) == (2, each + 100 * count)
+    # gpt-image-2 counts otherwise than those before it.
+    one = 196 if model.startswith("gpt-image-2") else 272
+    assert (final.usage.input_tokens, final.usage.output_tokens) == (2, one + 100 * count)
     assert final.usage.total_tokens == final.usage.input_tokens + final.usage.output_tokens
 
 
