@@ -190,6 +190,22 @@ def test_a_job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.C
     assert len(list((tmp_path / "lighthouses" / "images").iterdir())) == 8
 
 
+def test_what_images_cost(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before, after, and with a cap."""
+
+    async def serve_and_run() -> None:
+        async with pointed_at(monkeypatch):
+            monkeypatch.chdir(tmp_path)
+            await asyncio.to_thread(runpy.run_path, os.fspath(EXAMPLES / "cost.py"), None, "__main__")
+
+    asyncio.run(serve_and_run())
+    before, after, job = capsys.readouterr().out.splitlines()
+    assert before.startswith("at most $0.0110, by prices of 20")
+    assert after.startswith("$0.0109, as prices say: {'text_input': ")
+    assert job == "8 of 8 done for $0.09"
+    assert len(list((tmp_path / "lighthouses" / "images").glob("*.png.json"))) == 8
+
+
 @pytest.mark.parametrize("serve", [aiohttp_application, fastapi_application], ids=["aiohttp", "fastapi"])
 class TestWebApplication:
     """What both web applications do alike."""
