@@ -183,6 +183,10 @@ class Rate:
     """US dollars for each byte of the prompt and each image: no text has more tokens than bytes."""
     priced_on: dt.date | None
 
+    def add_up(self, *, images: int, text_bytes: int) -> float:
+        """Give US dollars that so many images may cost at most, and so many bytes, counted once for each image."""
+        return math.fsum(self.by_image.values()) * images + self.by_byte * text_bytes
+
     def cost(self, *, n: int, prompt_bytes: int) -> Cost:
         """Give what a request may cost at most."""
         parts = {kind: usd * n for kind, usd in self.by_image.items()}

@@ -107,11 +107,15 @@ class Books:
         if exhausted == "max_cost":
             limit_usd, used_usd = self._budgets.cost.limit or 0.0, self._budgets.cost.used
             words = f"the budget of {format_usd(limit_usd)} leaves no room for the next item, which may cost up to"
-            words = f"{words} {format_usd(charge.usd)}{_describe_choice(item)}"
+            words = f"{words} {format_usd(charge.usd)}{self._describe_dates()}{_describe_choice(item)}"
             return exhausted, f"{words}; {format_usd(used_usd)} are spent or may be"
         limit, used = self._budgets.images.limit or 0, self._budgets.images.used
         words = f"the budget of {limit:,} images leaves no room for the next item, which asks for {item.n}"
         return exhausted, f"{words}; {used:,} are spent or may be"
+
+    def _describe_dates(self) -> str:
+        dates = () if self.spending is None else self.spending.priced_on
+        return f" by prices of {', '.join(map(str, dates))}" if dates else ""
 
     def send(self, item: Item, *, is_same: bool) -> Item:
         """Give an item as it is sent: what its earlier keys may have cost, and what it may cost now.

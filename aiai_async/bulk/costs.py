@@ -9,14 +9,14 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
 from aiai_async import ModelPrices
 from aiai_async._costs import Rate, find_rate, settings_of
 
-Settings = tuple[str | None, str | None, str | None]
+Settings = tuple[object, object, object]
 """Model, size and quality of a request, those that it names."""
 
 
@@ -81,19 +81,19 @@ class Appraiser:
     def appraise(self, request: Mapping[str, object], *, n: int) -> float | None:
         """Give the most that a request may cost, by prices and by what such requests have cost; None: not known."""
         usd = self.price(request, n=n)
-        dearest = self._dearest.get(_to_key(settings_of(request)))
-        if dearest is None:
-            return usd
-        return max(usd or 0.0, dearest * n)
+        dearest = self._dearest.get(_to_key(request)) if self._dearest else None
+        return usd if dearest is None else max(usd or 0.0, dearest * n)
 
     def price(self, request: Mapping[str, object], *, n: int) -> float | None:
         """Give the most that a request may cost by its price alone; None: not known."""
-        rate = self._find_rate(settings_of(request))
-        return None if rate is None else rate.cost(n=n, prompt_bytes=count_bytes(request)).usd
+        rate = self._find_rate((*_to_key(request), request.get("partial_images")))
+        return None if rate is None else rate.add_up(images=n, text_bytes=n * count_bytes(request))
 
     def learn(self, request: Mapping[str, object], *, usd: float, images: int) -> None:
-        """Note what an answer with so many images cost."""
-        self.learn_price(_to_key(settings_of(request)), usd / max(1, images))
+        """Note what an answer with so many images cost, where that is more than its price."""
+        price = self.price(request, n=images)
+        if price is None or usd > price:
+            self.learn_price(_to_key(request), usd / max(1, images))
 
     def learn_price(self, settings: Settings, usd: float) -> None:
         """Note what an image with these settings cost."""
@@ -106,20 +106,13 @@ class Appraiser:
         unknown_rows = unknown_images = 0
         costs: list[float] = []
         for outlay in outlays:
-            rate = self._find_rate(
-                {
-                    "model": outlay.model,
-                    "size": outlay.size,
-                    "quality": outlay.quality,
-                    "partial_images": outlay.partial_images,
-                }
-            )
+            rate = self._find_rate((outlay.model, outlay.size, outlay.quality, outlay.partial_images))
             if rate is None:
                 by_model[outlay.model] = None
                 unknown_rows += outlay.rows
                 unknown_images += outlay.images
                 continue
-            usd = math.fsum(rate.by_image.values()) * outlay.images + rate.by_byte * outlay.text_bytes
+            usd = rate.add_up(images=outlay.images, text_bytes=outlay.text_bytes)
             costs.append(usd)
             before = by_model.get(outlay.model, 0.0)
             by_model[outlay.model] = None if before is None else before + usd
@@ -132,21 +125,15 @@ class Appraiser:
             priced_on=tuple(sorted(dates)),
         )
 
-    def _find_rate(self, settings: Mapping[str, Any]) -> Rate | None:
-        key = tuple(settings.values())
+    def _find_rate(self, key: tuple[object, object, object, object]) -> Rate | None:
         if key not in self._rates:
-            self._rates[key] = find_rate(
-                model=settings["model"],
-                size=settings["size"],
-                quality=settings["quality"],
-                partial_images=settings["partial_images"],
-                prices=self._prices,
-            )
+            names = ("model", "size", "quality", "partial_images")
+            self._rates[key] = find_rate(**settings_of(dict(zip(names, key, strict=True))), prices=self._prices)
         return self._rates[key]
 
 
-def _to_key(settings: Mapping[str, Any]) -> Settings:
-    return settings["model"], settings["size"], settings["quality"]
+def _to_key(request: Mapping[str, object]) -> Settings:
+    return request.get("model"), request.get("size"), request.get("quality")
 
 
 def count_bytes(request: Mapping[str, object]) -> int:

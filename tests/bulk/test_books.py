@@ -16,7 +16,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from aiai_async import APIConnectionError, BadRequestError, ModelPrices, RateLimitError
+from aiai_async import PRICES_DATE, APIConnectionError, BadRequestError, ModelPrices, RateLimitError
 from aiai_async.bulk import JobError
 from aiai_async.bulk.books import Books
 from aiai_async.bulk.items import PAID_STATES, Item, State, keeps_key, money_on, takes_up
@@ -289,7 +289,9 @@ def test_what_is_left_to_the_model_is_said_where_it_makes_items_dear(tmp_path: P
     journal, books = open_books(tmp_path / "job.sqlite", max_cost=0.2)
     (item,) = journal.page([State.PENDING], after=-1, run=1, limit=9)
     assert not books.take(item)
-    words = "which may cost up to $0.4992 with size and quality left to the model; $0.00 are spent or may be"
+    words = (
+        f"which may cost up to $0.4992 by prices of {PRICES_DATE} with size and quality left to the model; $0.00 are"
+    )
     assert words in books.explain(item)[1]
     journal.close()
     journal, books = open_books(tmp_path / "job.sqlite", max_images=1)

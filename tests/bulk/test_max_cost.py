@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import pytest
 
-from aiai_async import APIConnectionError, AsyncImagesClient, RetryPolicy, estimate_cost
+from aiai_async import PRICES_DATE, APIConnectionError, AsyncImagesClient, RetryPolicy, estimate_cost
 from aiai_async.bulk import BulkJob, JobError, JobResult, Progress
 from aiai_async.server import Fault, LocalServer
 
@@ -50,8 +50,8 @@ async def test_admission_stops_before_the_cap_can_be_passed(tmp_path: Path) -> N
     assert (result.done, len(transport.bodies), result.counts["pending"]) == (3, 3, 3)
     assert result.cost == result.cost_usd == pytest.approx(3 * EACH) and result.unknown_costs == 0
     assert result.message == (
-        "the budget of $0.05 leaves no room for the next item, which may cost up to $0.016 with quality left to the "
-        "model; $0.048 are spent or may be"
+        f"the budget of $0.05 leaves no room for the next item, which may cost up to $0.016 by prices of {PRICES_DATE} "
+        "with quality left to the model; $0.048 are spent or may be"
     )
     again = await run(tmp_path / "job", transport, max_cost=0.05)
     assert (again.reason, len(transport.bodies)) == ("budget", 3)

@@ -105,8 +105,8 @@ def test_a_cap_stops_the_job_and_says_how_to_go_on(server: LocalServer, capsys: 
     found = capsys.readouterr()
     assert found.out.startswith("3 of 6 items done, 3 images in job, 3 not sent, $0.0327 spent; this run took ")
     assert found.err.splitlines() == [
-        "error: the budget of $0.04 leaves no room for the next item, which may cost up to $0.0109; $0.0327 are spent "
-        "or may be",
+        "error: the budget of $0.04 leaves no room for the next item, which may cost up to $0.0109 by prices of "
+        f"{PRICES_DATE}; $0.0327 are spent or may be",
         f"to go on, raise --max-cost: aiai-async {' '.join(command)} --max-cost 0.04",
     ]
     assert len(server.requests) == 3
