@@ -113,6 +113,13 @@ class Books:
         words = f"the budget of {limit:,} images leaves no room for the next item, which asks for {item.n}"
         return exhausted, f"{words}; {used:,} are spent or may be"
 
+    def describe_hold(self, item: Item) -> str:
+        """Say why an item has to wait for those in flight, which may give back some of a budget."""
+        if self._budgets.find_exhausted(self._appraise(item).charge) == "max_cost":
+            limit, used = self._budgets.cost.limit or 0.0, self._budgets.cost.used
+            return f"{format_usd(used)} of the budget of {format_usd(limit)} are spent or may be"
+        return f"{self.used.images:,} of the budget of {self._budgets.images.limit or 0:,} images are spent or may be"
+
     def _describe_dates(self) -> str:
         dates = () if self.spending is None else self.spending.priced_on
         return f" by prices of {', '.join(map(str, dates))}" if dates else ""

@@ -114,6 +114,8 @@ class Runner:
         """The requests that are sent or wait to be, by their items' indexes."""
         self._fetching = 0
         self._expected_images = 0
+        self._held_by: str | None = None
+        """Why the next item waits for those in flight, in words; None: it doesn't, or only for a place."""
         self._started_at = anyio.current_time()
         self._speed: Final = Speed(now=self._started_at)
         self.reason: Reason = Reason.FINISHED
@@ -226,12 +228,14 @@ class Runner:
             if self._in_flight < self._concurrency:
                 has_room = self._room.is_there_for(self._expected_images + item.n, now=anyio.current_time())
                 if has_room and self._books.take(item):
+                    self._held_by = None
                     self._in_flight += 1
                     self._expected_images += item.n
                     return True
                 if self._in_flight == 0:
                     self._stop_for_want(has_room, item)
                     return False
+                self._held_by = self._books.describe_hold(item) if has_room else "the disk is nearly full"
             # Whatever ends may give back some of the budget, or a place.
             await self._changed.wait()
         return False
@@ -318,8 +322,7 @@ class Runner:
             del self._calls[item.index]
         if response is not None:
             received = [image.sha256 for image in response.data]
-            with anyio.CancelScope(shield=True):
-                images = [await self._embed(item, image) for image in response.data]
+            images = [await self._embed(item, image) for image in response.data]
             response = attrs.evolve(response, data=tuple(images))
             change = answered(item, response, run=self._run, at=time.time(), sent_at=call.sent_at, received=received)
         else:
@@ -366,8 +369,7 @@ class Runner:
                 if row.url is None:
                     raise DownloadError("the image is neither here nor behind a link")
                 received = await self._client.download(row.url, sink=self._make_sinks(item, row.k))
-                with anyio.CancelScope(shield=True):
-                    image = await self._embed(item, received)
+                image = await self._embed(item, received)
             except Exception as exc:
                 # The others are fetched all the same: links expire.
                 error = exc
@@ -396,11 +398,13 @@ class Runner:
         """Write an item's request into an image file, where that is asked for; without it, the image is kept."""
         if not self._embeds:
             return image
-        try:
-            return await anyio.to_thread.run_sync(embed_in, image, item.request, limiter=self._limiter)
-        except OSError as error:
-            self.stop(Reason.DISK, f"{self._job.folder} can't be written: {error}")
-            return image
+        # Between an answer and its row not even a cancellation comes.
+        with anyio.CancelScope(shield=True):
+            try:
+                image = await anyio.to_thread.run_sync(embed_in, image, item.request, limiter=self._limiter)
+            except OSError as error:
+                self.stop(Reason.DISK, f"{self._job.folder} can't be written: {error}")
+        return image
 
     def _make_sinks(self, item: Item, k: int) -> Callable[[int], PartSink]:
         return lambda _: PartSink(self._job.images, f"{item.index:06d}-{k}", limiter=self._limiter)
@@ -441,4 +445,6 @@ class Runner:
         reason = limits.describe_waiting(self._client)
         if reason is None and (waiting := self._count_waiting()):
             return f"{waiting:,} waiting for a place or another attempt"
+        if reason is None and self._held_by is not None:
+            return f"waiting for what is in flight: {self._held_by}"
         return reason

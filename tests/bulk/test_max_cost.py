@@ -129,6 +129,34 @@ async def test_progress_tells_the_cost_so_far_and_of_the_whole(tmp_path: Path) -
     assert seen[-1].cost == pytest.approx(result.cost) == seen[-1].estimated_cost
 
 
+async def test_progress_tells_that_the_rest_waits_for_what_is_in_flight(tmp_path: Path) -> None:
+    """Which may give back some of the budget."""
+    told = asyncio.Event()
+
+    async def late(body: dict[str, Any]) -> Any:
+        await told.wait()
+        return answer_to(body, images=1)
+
+    def listen(progress: Progress) -> None:
+        if progress.waiting is not None and progress.in_flight == 2:
+            waits.append(progress.waiting)
+            told.set()
+
+    for limits, words in (
+        ({"max_cost": 5 * EACH}, "$0.064 of the budget of $0.08 are spent or may be"),
+        ({"max_images": 5}, "4 of the budget of 5 images are spent or may be"),
+    ):
+        waits: list[str] = []
+        told.clear()
+        async with client_of(FakeTransport(late)) as client:
+            folder = tmp_path / next(iter(limits))
+            job = BulkJob(PROMPTS, folder, client, defaults={**PRICED, "n": 2}, concurrency=3, **limits)
+            result = await job.run(on_progress=listen)
+        assert waits[0] == f"waiting for what is in flight: {words}"
+        # Each gave back one of its two.
+        assert (result.reason, result.images) == ("budget", 4)
+
+
 async def test_the_local_server_is_never_asked_for_more_than_the_cap(tmp_path: Path) -> None:
     """By its own count of tokens, whatever of it fails, in several runs, many at once."""
     folder, prompts = tmp_path / "job", [f"A kite over hill {number}" for number in range(60)]

@@ -177,6 +177,10 @@ async def run(client: AsyncImagesClient) -> None:
     assert_type(result, JobResult)
     assert_type(result.done, int)
     assert_type(result.results_path, Path)
+    assert_type(result.cost, float | None)
+    await job.run(on_progress=lambda progress: assert_type(progress.estimated_cost, float | None))
+    BulkJob(requests, "job", client, max_cost=2.5, sidecar=True, embed=True)
+    BulkJob(requests, "job", client, max_cost="5")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     BulkJob(Path("prompts.txt"), Path("job"), client, retry="some")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     assert_type(await client.download("https://example.com/a", sink=make_sink), Image)
 
