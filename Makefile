@@ -19,7 +19,7 @@ TYPED := $(wildcard aiai_async tools examples tests/typing benchmarks)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint format unit build wheels lowest ratelimit bench clean
+.PHONY: help demo test lint format unit build wheels lowest ratelimit bench bench-items clean
 
 ## help: this list
 help:
@@ -96,6 +96,10 @@ ratelimit: .venv/dev.stamp
 ## bench: measure what the package costs, beside what a user would pick instead; a quarter of an hour, on a quiet machine
 bench: .venv-bench/user.stamp
 	@.venv-bench/bin/python benchmarks/performance.py --json benchmarks/results.json --markdown docs/performance.md --readme README.md
+
+## bench-items: the same for how the cost of a job grows, to a million items; another ten minutes
+bench-items: .venv-bench/user.stamp
+	@.venv-bench/bin/python benchmarks/performance.py --only growth-items --json benchmarks/results.json --markdown docs/performance.md
 
 ## clean: remove all that was made, the environments too
 clean:

@@ -32,9 +32,9 @@ def main() -> int:
     """Measure, print, and write what was asked for."""
     options = _read_arguments()
     scenarios = [scenario for scenario in SCENARIOS if options.only in scenario.name]
-    curves = [curve for curve in CURVES if options.only in f"growth-{curve.name}"]
+    curves = [curve for curve in CURVES if options.only in curve.mark and (options.only or not curve.is_long)]
     if not scenarios and not curves:
-        names = [*(scenario.name for scenario in SCENARIOS), *(f"growth-{curve.name}" for curve in CURVES)]
+        names = [*(scenario.name for scenario in SCENARIOS), *(curve.mark for curve in CURVES)]
         sys.exit(f"--only {options.only}: there are only {', '.join(names)}")
     began_at = time.perf_counter()
     results: list[Result] = []
@@ -43,9 +43,11 @@ def main() -> int:
         bench = Bench(port, seconds=0.2 if options.quick else 0.5, quick=options.quick)
         for scenario in scenarios:
             if clients := [name for name in scenario.clients if name in options.clients]:
+                _say(scenario.name)
                 results.append(bench.measure(scenario, clients, _choose_rounds(scenario, options)))
                 print(*write_result(results[-1]), sep="\n", flush=True)
         for curve in curves:
+            _say(curve.mark)
             growths.append(measure_curve(bench, curve))
             print(*documents.write_growth(growths[-1]), sep="\n", flush=True)
     findings = judge(results)
@@ -56,6 +58,10 @@ def main() -> int:
     return int(options.check and not all(finding.is_met for finding in findings))
 
 
+def _say(name: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {name}", file=sys.stderr, flush=True)
+
+
 def _read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", metavar="TEXT", default="", help="only scenarios and curves with this in their name")
@@ -63,7 +69,7 @@ def _read_arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", metavar="N", type=int, help=f"how often each is measured; {_ROUNDS} or less")
     parser.add_argument("--quick", action="store_true", help="shorter, fewer points, one round")
     parser.add_argument("--check", action="store_true", help="end with 1 where a bound is missed")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write all results there")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the results there, beside others")
     parser.add_argument("--markdown", metavar="FILE", type=Path, help="write tables there, between marks, plots beside")
     parser.add_argument("--readme", metavar="FILE", type=Path, help="write the one table that matters there")
     return parser.parse_args()
@@ -87,14 +93,17 @@ def _write(
 ) -> None:
     environment = documents.describe_environment()
     if options.json is not None:
-        options.json.write_text(json.dumps(_to_tree(environment, results, findings, growths), indent=1) + "\n")
+        before = json.loads(options.json.read_text()) if options.json.exists() else {}
+        made = _to_tree(environment, results, findings, growths)
+        tree = {name: {**before.get(name, {}), **found} for name, found in made.items()}
+        options.json.write_text(json.dumps(tree, indent=1) + "\n")
     # A part of the scenarios or clients replaces no table of all of them.
     is_all = options.only == "" and len(options.clients) == len(KINDS)
     if options.markdown is not None:
         if is_all:
             documents.insert(options.markdown, "results", documents.write_results(results, findings, environment))
         for growth in growths:
-            documents.insert(options.markdown, f"growth-{growth.curve.name}", documents.write_growth(growth))
+            documents.insert(options.markdown, growth.curve.mark, documents.write_growth(growth, environment))
             plots.draw(growth, options.markdown.parent)
     if options.readme is not None and is_all:
         documents.insert(options.readme, "results", documents.write_readme(results))
@@ -105,25 +114,29 @@ def _to_tree(
     results: Sequence[Result],
     findings: Sequence[Finding],
     growths: Sequence[Growth],
-) -> dict[str, Any]:  # Any: JSON
-    return {
-        "environment": environment,
-        "scenarios": {
-            result.scenario.name: {"rounds": result.rounds, "failures": result.failures} for result in results
-        },
-        "bounds": [
-            {
-                "scenario": finding.bound.scenario,
-                "measure": finding.bound.measure,
-                "against": finding.against,
-                "limit": finding.limit,
-                "found": finding.found,
-                "is_met": finding.is_met,
-            }
-            for finding in findings
-        ],
-        "growth": {growth.curve.name: growth.values for growth in growths},
+) -> dict[str, dict[str, Any]]:  # Any: JSON
+    """Give all results as JSON's values; each says itself on what it was measured."""
+    scenarios = {
+        result.scenario.name: {
+            "environment": environment,
+            "rounds": result.rounds,
+            "failures": result.failures,
+            "bounds": [
+                {
+                    "measure": finding.bound.measure,
+                    "against": finding.against,
+                    "limit": finding.limit,
+                    "found": finding.found,
+                    "is_met": finding.is_met,
+                }
+                for finding in findings
+                if finding.bound.scenario == result.scenario.name
+            ],
+        }
+        for result in results
     }
+    curves = {growth.curve.name: {"environment": environment, "values": growth.values} for growth in growths}
+    return {"scenarios": scenarios, "growth": curves}
 
 
 if __name__ == "__main__":

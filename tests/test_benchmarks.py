@@ -95,7 +95,7 @@ def test_the_tables_of_data_fit_each_other() -> None:
 
 
 def test_each_round_begins_with_another_client() -> None:
-    """The slowest is measured once, others in every second round, and those with bounds in each."""
+    """The slowest is measured once, others in the first and every third round, and those with bounds in each."""
     scenario = Scenario(name="some", title="", load="answers", measures=(), once=("httpx",))
     clients = [OURS, REFERENCE, "httpx", "litellm"]
     assert [choose_clients(scenario, clients, number) for number in range(3)] == [

@@ -46,9 +46,7 @@ def write_results(
     results: Sequence[Result], findings: Sequence[Finding], environment: Mapping[str, str]
 ) -> Iterator[str]:
     """Write what had to be reached and every table."""
-    head = dict(environment)
-    date, machine = head.pop("date"), head.pop("machine")
-    yield f"{date}, {machine}; {', '.join(f'{name} {version}' for name, version in head.items())}."
+    yield _write_environment(environment)
     yield ""
     met = sum(bool(finding.is_met) for finding in findings)
     yield f"{met} of {len(findings)} bounds are met."
@@ -58,7 +56,7 @@ def write_results(
         yield from write_result(result)
 
 
-def write_growth(growth: Growth) -> Iterator[str]:
+def write_growth(growth: Growth, environment: Mapping[str, str] | None = None) -> Iterator[str]:
     """Write one curve: its picture, and a table of its figures."""
     curve = growth.curve
     titles = [MEASURES[name].title for name in curve.measures]
@@ -73,6 +71,9 @@ def write_growth(growth: Growth) -> Iterator[str]:
             yield write_row([label, f"{point / curve.scale:,g}", *cells])
             label = ""
     yield ""
+    if environment is not None:
+        yield _write_environment(environment)
+        yield ""
 
 
 def write_readme(results: Sequence[Result]) -> Iterator[str]:
@@ -100,6 +101,12 @@ def insert(path: Path, name: str, lines: Iterable[str]) -> None:
         raise ValueError(f"{path} has no marks for {name}: {begin} and {end}")
     made = "\n".join([begin, "", *lines, end])
     path.write_text(before + made + after, encoding="utf-8")
+
+
+def _write_environment(environment: Mapping[str, str]) -> str:
+    head = dict(environment)
+    date, machine = head.pop("date"), head.pop("machine")
+    return f"Measured {date} on {machine}; {', '.join(f'{name} {version}' for name, version in head.items())}."
 
 
 def _find_processor() -> str:

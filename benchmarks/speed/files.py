@@ -23,7 +23,7 @@ async def saving(session: Session, *, size_bytes: int, at_once: int, to_memory: 
     folder = Path(tempfile.mkdtemp(prefix="aiai-bench-", dir=find_fast_folder()))
     try:
         async with session.open() as client:
-            await warm_up(client, checker)
+            await warm_up(client, checker, count=at_once, at_once=at_once)
             saved = 0
             memory = PeakMemory()
 
@@ -32,9 +32,6 @@ async def saving(session: Session, *, size_bytes: int, at_once: int, to_memory: 
                 saved += 1
                 await _save(session, client, model, folder / f"{saved}.png")
 
-            await repeat(save, at_once, least=at_once)
-            _remove(folder)
-            saved = 0
             watch = Stopwatch(checker, session.server)
             watch.start()
             await repeat(save, at_once, seconds=session.seconds, least=at_once)
@@ -71,7 +68,7 @@ async def _save(session: Session, client: Client, model: str, path: Path) -> Non
 
 
 def _check_files(folder: Path, count: int, model: str) -> None:
-    """Compare all files with what was sent.
+    """Compare all files with what was sent, and remove them.
 
     Raises:
         ValueError: one is not there, is another, or there are more.
@@ -83,11 +80,6 @@ def _check_files(folder: Path, count: int, model: str) -> None:
     for path in paths:
         if path.read_bytes() != expected:
             raise ValueError(f"{model}: {path.name} is not what was sent")
-    _remove(folder)
-
-
-def _remove(folder: Path) -> None:
-    for path in folder.iterdir():
         path.unlink()
 
 
@@ -97,7 +89,6 @@ async def _measure_to_memory(session: Session, client: Client, checker: Checker,
     async def ask() -> None:
         checker.check(model, await client.generate(model))
 
-    await repeat(ask, at_once, least=at_once)
     watch = Stopwatch(checker)
     watch.start()
     await repeat(ask, at_once, seconds=session.seconds, least=at_once)

@@ -36,10 +36,13 @@ class Session(NamedTuple):
             await client.aclose()
 
 
-async def warm_up(client: Client, checker: Checker, *, count: int = 5) -> None:
-    """Open a connection, and load what is loaded at first use."""
-    for _ in range(count):
+async def warm_up(client: Client, checker: Checker, *, count: int = 5, at_once: int = 1) -> None:
+    """Open connections, and load what is loaded at first use."""
+
+    async def ask() -> None:
         checker.check(SMALL, await client.generate(SMALL))
+
+    await repeat(ask, at_once, least=count)
 
 
 async def repeat(ask: Callable[[], Awaitable[None]], at_once: int, *, least: int, seconds: float = 0.0) -> None:
