@@ -230,11 +230,12 @@ class _Body(aiohttp.payload.BytesPayload):
 
     def __init__(self, body: bytes, request: TransportRequest) -> None:
         super().__init__(body, content_type="application/json")
+        self._body: Final = body
         self.was_written = False
         self.request: Final = request
 
     async def write_with_length(self, writer: aiohttp.abc.AbstractStreamWriter, content_length: int | None) -> None:
-        await super().write_with_length(writer, content_length)
+        await writer.write(self._body)
         self.was_written = True
         self.request.on_sent()
 

@@ -52,6 +52,8 @@ class AnswerReader:
         clock: is told of progress.
     """
 
+    __slots__ = ("_clock", "_expects_one", "_length", "_max_bytes", "_response", "_sink", "text")
+
     def __init__(
         self,
         response: TransportResponse,

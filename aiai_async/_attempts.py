@@ -24,7 +24,7 @@ from aiai_async._log import LOGGER
 from aiai_async._loops import running_loop
 from aiai_async._scheduler import Asker, Permit, explain_block
 from aiai_async._schemas import HTTPInfo
-from aiai_async._secret import Redactor, Secret, SecretText
+from aiai_async._secret import Redactor, Secret
 from aiai_async._shared import CALL_WATCH, Options, Shared
 from aiai_async._watchdog import Watchdog
 from aiai_async.policy.deadlines import Deadlines
@@ -56,6 +56,31 @@ class Attempts:
         idempotency_key: the call's `Idempotency-Key`, the same on each attempt.
         asker: who asks for permits.
     """
+
+    __slots__ = (
+        "_asker",
+        "_attempt_at",
+        "_began_at",
+        "_blocked_for",
+        "_body",
+        "_deadlines",
+        "_headers",
+        "_idempotency_key",
+        "_may_have_been_billed",
+        "_now",
+        "_options",
+        "_permit",
+        "_refusals",
+        "_sent_at",
+        "_shared",
+        "_started_at",
+        "_suspended_at",
+        "_url",
+        "_waited",
+        "_watch",
+        "count",
+        "in_time",
+    )
 
     def __init__(
         self,
@@ -110,11 +135,12 @@ class Attempts:
             ConfigurationError: the client was closed.
             QuotaExceededError: the call is one of a batch that found the account empty meanwhile.
         """
-        asked_at = self._now()
+        asked_at = now = self._now()
         self._shared.check_open()
         permit = self._shared.scheduler.take_nowait(self._asker) if self._permit is None else None
         if permit is None:
             permit = await self._queue_up(None if self._permit is None else self._permit.order)
+            now = self._now()
         self._permit = permit
         try:
             if self._options.gate is not None:
@@ -129,11 +155,10 @@ class Attempts:
             except BaseException:
                 permit.release()
                 raise
-        self._attempt_at = self._now()
-        self._waited += self._attempt_at - asked_at
-        self._deadlines.postpone(self._attempt_at - asked_at)
+        self._waited += now - asked_at
+        self._deadlines.postpone(now - asked_at)
         self._deadlines.pause()
-        self._suspended_at = self._began_at = self._attempt_at
+        self._attempt_at = self._suspended_at = self._began_at = now
         self._sent_at = None
         self.count += 1
         return permit
@@ -152,9 +177,10 @@ class Attempts:
 
     async def open(self) -> Opened | Problem:
         """Send the request, to another URL of the same origin too where the server wants that; within `in_time`."""
-        key = await self._options.read_key()
-        redactor = self._options.make_redactor(key, self._headers)
-        endpoint = self._options.endpoint
+        options = self._options
+        key = options.key if isinstance(options.key, Secret) else await options.ask_for_key(options.key)
+        redactor = options.make_redactor(key, self._headers)
+        endpoint = options.endpoint
         url = endpoint.url
         redirects = 0
         while True:
@@ -314,7 +340,7 @@ class Attempts:
 
     async def _send(self, url: str, key: Secret) -> TransportResponse:
         headers = {
-            "authorization": SecretText(f"Bearer {key.reveal()}"),
+            "authorization": key.bearer,
             **self._headers,
             "idempotency-key": self._idempotency_key,
         }

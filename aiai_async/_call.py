@@ -30,6 +30,8 @@ class Call:
         sink: where images go; None: into memory.
     """
 
+    __slots__ = ("_attempts", "_downloader", "_expects_one", "_max_answer_bytes", "_sink", "_tariff")
+
     def __init__(
         self,
         attempts: Attempts,

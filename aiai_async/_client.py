@@ -334,7 +334,7 @@ class AsyncImagesClient:
             origin=options.endpoint.origin,
             key=options.key,
             model=read_model(sent),
-            cost=Cost(images=asked_for if isinstance(asked_for, int) else 1, tokens=estimate_tokens(sent)),
+            cost=Cost(images=asked_for if isinstance(asked_for, int) else 1, tokens=lambda: estimate_tokens(sent)),
             priority=priority,
             patience=options.retry.max_retry_after,
         )

@@ -55,10 +55,12 @@ class Secret:
         Secret('***')
     """
 
-    __slots__ = ("_text",)
+    __slots__ = ("_text", "bearer")
 
     def __init__(self, text: str) -> None:
         self._text: Final = SecretText(text)
+        self.bearer: Final = SecretText(f"Bearer {text}")
+        """The value of the header field that carries it."""
 
     def __repr__(self) -> str:
         return f"Secret({HIDDEN!r})"

@@ -76,15 +76,13 @@ class Options:
     gate: Gate | None = None
     """Asked before each attempt."""
 
-    async def read_key(self) -> Secret:
+    async def ask_for_key(self, source: Callable[[], Awaitable[str]]) -> Secret:
         """Give the key for one attempt.
 
         Raises:
             ConfigurationError: the callable gave something that can't be sent as a key.
         """
-        if isinstance(self.key, Secret):
-            return self.key
-        answer = self.key()
+        answer = source()
         if not inspect.isawaitable(answer):
             raise ConfigurationError("api_key is a callable that is not async; make it `async def`")
         return check_key(await answer, "what the api_key callable gave")

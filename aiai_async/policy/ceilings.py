@@ -8,9 +8,8 @@ what answers say.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Final, Literal
-
-import attrs
 
 Unit = Literal["requests", "images", "tokens"]
 
@@ -22,13 +21,26 @@ _SLOTS: Final = 256
 _WINDOWS: Final = {1: "second", 60: "minute", 3600: "hour", 86400: "day"}
 
 
-@attrs.frozen(kw_only=True)
 class Cost:
-    """What one request takes."""
+    """What one request takes.
 
-    images: float = 1.0
-    tokens: float = 0.0
-    """Estimated before, by size and quality."""
+    Args:
+        images: how many it asks for.
+        tokens: estimated before, by size and quality; or what estimates them, when a limit first counts tokens.
+    """
+
+    __slots__ = ("_tokens", "images")
+
+    def __init__(self, *, images: float = 1.0, tokens: float | Callable[[], float] = 0.0) -> None:
+        self.images: Final = images
+        self._tokens = tokens
+
+    @property
+    def tokens(self) -> float:
+        """How many tokens it is thought to take."""
+        if callable(self._tokens):
+            self._tokens = self._tokens()
+        return self._tokens
 
     def of(self, unit: Unit) -> float:
         """Give the part that one kind of budget counts."""

@@ -155,13 +155,13 @@ class Ledger:
 
     def measure(self, ticket: Ticket, tokens: float) -> None:
         """Correct what tokens are estimated at by what a request took in truth."""
-        if ticket.cost.tokens <= 0 or tokens <= 0:
+        budgets = [budget for budget in self.budgets.values() if budget.unit == "tokens"]
+        if not budgets or ticket.cost.tokens <= 0 or tokens <= 0:
             return
         self._token_reports += 1
         weight = max(0.05, 1 / self._token_reports)
-        for budget in self.budgets.values():
-            if budget.unit == "tokens":
-                budget.measure(tokens / ticket.cost.tokens, weight)
+        for budget in budgets:
+            budget.measure(tokens / ticket.cost.tokens, weight)
 
     def read(
         self,
