@@ -32,8 +32,12 @@ class ReadingClock(Protocol):
         """The caller's own code is at work until the next progress."""
         ...
 
+    def stop(self) -> None:
+        """Reading is over, and clean-up follows, which has a bound of its own."""
+        ...
 
-@attrs.frozen
+
+@attrs.frozen(eq=False)
 class ParsedAnswer:
     """An answer's JSON, with the number of an image in the place of its text, and those images."""
 
@@ -120,6 +124,7 @@ class AnswerReader:
             self.text = scanner.finish()
         except BaseException:
             self.text = scanner.text
+            self._clock.stop()
             await receiver.abort()
             raise
         if not has_begun:

@@ -11,18 +11,20 @@ import platform
 import re
 import ssl as ssl_module
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypedDict, TypeVar
 
 from aiai_async._errors import ConfigurationError, InvalidRequestError
 from aiai_async._facts import RateLimits
 from aiai_async._models import refuse
-from aiai_async._prices import Prices, read_prices
 from aiai_async._secret import SecretText, is_sensitive_header
 from aiai_async._shared import KeySource, check_key
 from aiai_async._version import __version__
 from aiai_async.policy.deadlines import Timeout
 from aiai_async.policy.retry import RetryPolicy
 from aiai_async.wire.endpoint import Endpoint
+
+if TYPE_CHECKING:
+    from aiai_async._prices import ModelPrices, Prices
 
 T = TypeVar("T")
 
@@ -147,6 +149,16 @@ def read_default_headers(headers: Mapping[str, str] | None) -> Mapping[str, str]
     except InvalidRequestError as error:
         raise ConfigurationError(str(error)) from None
     return {"accept": "application/json", "user-agent": _USER_AGENT, **given, "content-type": "application/json"}
+
+
+def read_prices(prices: Prices | None) -> Mapping[str, ModelPrices]:
+    """Read `prices`."""
+    if prices is None:
+        return {}
+    # With them comes the table of prices, which takes 3 ms to load.
+    from aiai_async import _prices
+
+    return _prices.read_prices(prices)
 
 
 def read_changes(changes: Mapping[str, object]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The attempts of one logical call: permits, sending, deadlines, and what follows from a failure.
 
-Core decides (`policy`, `wire`); this module sends and waits. Whoever reads the answer does so `in_time`, in a cancel
-scope whose deadline is moved from here, so that no scope stays open between two steps of a stream.
+Core decides (`policy`, `wire`); this module sends and waits. Whoever reads the answer does so `in_time`, in a block
+whose deadline is moved from here, so that nothing stays open between two steps of a stream.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import attrs
 
 from aiai_async._errors import APIConnectionError, APIError, APITimeoutError, QuotaExceededError, clean
 from aiai_async._exchange import TransportRequest, TransportResponse
-from aiai_async._facts import Usage
+from aiai_async._facts import LimitFact, Usage
 from aiai_async._log import LOGGER
 from aiai_async._loops import running_loop
 from aiai_async._scheduler import Asker, Permit, explain_block
@@ -32,11 +32,10 @@ from aiai_async.policy.lockout import Cause
 from aiai_async.policy.retry import decide, pauses_queue
 from aiai_async.wire import problems
 from aiai_async.wire.endpoint import MAX_REDIRECTS
-from aiai_async.wire.limits import parse_limits, speaks_of_concurrency
 from aiai_async.wire.problems import AnswerHead, Problem
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Opened:
     """A 2xx whose body is still to be read, and has to be closed."""
 
@@ -104,7 +103,7 @@ class Attempts:
         self._started_at = self._now()
         self._deadlines: Final = Deadlines(options.timeout, started_at=self._started_at)
         self.in_time: Final = Watchdog(loop, self._deadlines)
-        """Runs a block until the next deadline; the scope that it gives says whether that passed."""
+        """Runs a block until the next deadline."""
         self._permit: Permit | None = None
         self._waited = 0.0
         """Seconds spent waiting for permits."""
@@ -191,7 +190,7 @@ class Attempts:
             assert self._permit is not None
             head = AnswerHead(status=response.status, headers=response.headers, url=url)
             if 200 <= head.status < 300:
-                self._permit.accept(parse_limits(head.headers.by_lower_name, now=time.time()))
+                self._permit.accept(_read_limits(head) if head.may_tell_limits else ())
                 return Opened(head, response, redactor)
             try:
                 body = await read_bounded(response, problems.MAX_ERROR_BYTES)
@@ -277,10 +276,12 @@ class Attempts:
 
     def _report(self, permit: Permit, head: AnswerHead, problem: Problem) -> None:
         """Tell the queue what an answer that is no 2xx says of limits."""
+        from aiai_async.wire.limits import speaks_of_concurrency
+
         error, retry_after = problem.error, problem.retry_after
         if self._watch is not None and head.status == 429:
             self._watch.refusals += 1
-        facts = parse_limits(head.headers, error.message, now=time.time())
+        facts = _read_limits(head, error.message)
         if isinstance(error, QuotaExceededError):
             permit.note_quota(error)
         elif pauses_queue(error, status=problem.status, retry_after=retry_after):
@@ -323,7 +324,7 @@ class Attempts:
     def note_progress(self) -> None:
         """See `ReadingClock`."""
         self._deadlines.progress(self._now())
-        self.in_time.move()
+        self.in_time.go_on()
 
     def suspend(self) -> None:
         """Note that a step of a stream is over."""
@@ -337,6 +338,10 @@ class Attempts:
         """See `ReadingClock`."""
         self._deadlines.pause()
         self.in_time.move()
+
+    def stop(self) -> None:
+        """See `ReadingClock`."""
+        self.in_time.rest()
 
     async def _send(self, url: str, key: Secret) -> TransportResponse:
         headers = {
@@ -389,6 +394,13 @@ class Attempts:
                 clean(request_id or "-"),
                 self.count,
             )
+
+
+def _read_limits(head: AnswerHead, message: str = "") -> tuple[LimitFact, ...]:
+    # Loaded with the first answer that tells of limits: its patterns take 2 ms to compile.
+    from aiai_async.wire.limits import parse_limits
+
+    return parse_limits(head.headers.by_lower_name, message, now=time.time())
 
 
 async def read_bounded(response: TransportResponse, max_bytes: int) -> bytes:

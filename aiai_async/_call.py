@@ -9,10 +9,8 @@ import anyio
 
 from aiai_async._answers import AnswerReader
 from aiai_async._attempts import Attempts, Opened
-from aiai_async._costs import Tariff
-from aiai_async._downloads import Downloader
 from aiai_async._errors import APIConnectionError, APIResponseError
-from aiai_async._schemas import ImagesResponse
+from aiai_async._schemas import Fetch, ImagesResponse, Tariff
 from aiai_async._sinks import SinkFactory
 from aiai_async.wire import codec, problems
 from aiai_async.wire.problems import Problem
@@ -23,27 +21,27 @@ class Call:
 
     Args:
         attempts: the attempts of this call, none made yet.
-        downloader: fetches what the answer gives as links.
+        fetch: fetches what the answer gives as links.
         tariff: knows what the answer costs.
         max_answer_bytes: bound of the answer.
         expects_one: whether the request asks for one image.
         sink: where images go; None: into memory.
     """
 
-    __slots__ = ("_attempts", "_downloader", "_expects_one", "_max_answer_bytes", "_sink", "_tariff")
+    __slots__ = ("_attempts", "_expects_one", "_fetch", "_max_answer_bytes", "_sink", "_tariff")
 
     def __init__(
         self,
         attempts: Attempts,
         *,
-        downloader: Downloader,
+        fetch: Fetch,
         tariff: Tariff,
         max_answer_bytes: int,
         expects_one: bool,
         sink: SinkFactory | None,
     ) -> None:
         self._attempts: Final = attempts
-        self._downloader: Final = downloader
+        self._fetch: Final = fetch
         self._tariff: Final = tariff
         self._max_answer_bytes: Final = max_answer_bytes
         self._expects_one: Final = expects_one
@@ -94,7 +92,12 @@ class Call:
                 return problems.read_error_inside(head, inside, redactor=opened.redactor, now=time.time())
             info = self._attempts.describe(opened)
             answer = codec.read_answer(
-                parsed.tree, parsed.images, url=head.url, fetch=self._downloader.fetch, http=info
+                parsed.tree,
+                parsed.images,
+                url=head.url,
+                fetch=self._fetch,
+                http=info,
+                tariff=self._tariff,
             )
         except APIConnectionError as error:
             return Problem(error=error)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import ssl as ssl_module
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Final, Literal, Unpack, overload
+from typing import TYPE_CHECKING, Final, Literal, Unpack, overload
 
 import attrs
 
@@ -27,18 +28,15 @@ from aiai_async._arguments import (
     read_max_answer_bytes,
     read_max_connections,
     read_model,
+    read_prices,
     read_proxy,
     read_retry,
     read_timeout,
 )
 from aiai_async._attempts import Attempts
-from aiai_async._batch import Batch, BatchResult
 from aiai_async._call import Call
-from aiai_async._costs import Tariff
-from aiai_async._downloads import Downloader
 from aiai_async._facts import Limits, RateLimits
 from aiai_async._models import check, estimate_tokens, refuse
-from aiai_async._prices import ModelPrices, Prices, read_prices
 from aiai_async._scheduler import Asker, Scheduler
 from aiai_async._schemas import (
     Background,
@@ -51,18 +49,25 @@ from aiai_async._schemas import (
     ResponseFormat,
     Size,
     Style,
+    Tariff,
 )
 from aiai_async._secret import SecretText
 from aiai_async._shared import Gate, Options, Shared
 from aiai_async._sinks import SinkFactory
-from aiai_async._sources import Requests
-from aiai_async._stream import ImageStream
 from aiai_async._transport import AiohttpTransport, Transport
 from aiai_async.policy.ceilings import Cost
 from aiai_async.policy.deadlines import Timeout
 from aiai_async.policy.retry import RetryPolicy
 from aiai_async.wire.codec import encode_request
 from aiai_async.wire.endpoint import Endpoint
+
+if TYPE_CHECKING:
+    # What not every program needs is loaded when it is used: streams, batches and links take a third of the time that
+    # the client takes to load.
+    from aiai_async._batch import Batch, BatchResult
+    from aiai_async._prices import ModelPrices, Prices
+    from aiai_async._sources import Requests
+    from aiai_async._stream import ImageStream
 
 DEFAULT_BASE_URL: Final = "https://api.aiai.com/v1"
 
@@ -346,12 +351,14 @@ class AsyncImagesClient:
             idempotency_key=read_idempotency_key(idempotency_key),
             asker=asker,
         )
-        downloader = Downloader(self._shared, options)
         tariff = Tariff.of(sent, options.prices)
         if stream:
+            from aiai_async._downloads import Downloader
+            from aiai_async._stream import ImageStream
+
             return await ImageStream(
                 attempts,
-                downloader=downloader,
+                downloader=Downloader(self._shared, options),
                 tariff=tariff,
                 max_answer_bytes=options.max_answer_bytes,
                 asked_for=asked_for if isinstance(asked_for, int) else 1,
@@ -359,7 +366,7 @@ class AsyncImagesClient:
             ).open()
         return await Call(
             attempts,
-            downloader=downloader,
+            fetch=functools.partial(_fetch, self._shared, options),
             tariff=tariff,
             max_answer_bytes=options.max_answer_bytes,
             expects_one=asked_for == 1,
@@ -453,6 +460,8 @@ class AsyncImagesClient:
                     else:
                         print(result.request.prompt, result.error)
         """
+        from aiai_async._batch import Batch
+
         gate = Gate()
         view = self.with_options()
         view._options = attrs.evolve(self._options, gate=gate)
@@ -505,6 +514,8 @@ class AsyncImagesClient:
             DownloadError: it can't be fetched; the image was made and paid for all the same.
             Exception: whatever the sink raises.
         """
+        from aiai_async._downloads import Downloader
+
         downloader = Downloader(self._shared, self._options)
         image = await downloader.fetch_image(url, sink) if sink else Image(content=await downloader.fetch(url))
         return attrs.evolve(image, url=url)
@@ -552,7 +563,14 @@ class AsyncImagesClient:
     close = aclose
 
 
-class _OpenedStream(AbstractAsyncContextManager[ImageStream]):
+async def _fetch(shared: Shared, options: Options, url: str) -> bytes:
+    """Fetch an image that is a link."""
+    from aiai_async._downloads import Downloader
+
+    return await Downloader(shared, options).fetch(url)
+
+
+class _OpenedStream(AbstractAsyncContextManager["ImageStream"]):
     """See `AsyncImagesClient.stream`."""
 
     def __init__(self, opening: Coroutine[object, object, ImageStream]) -> None:

@@ -64,34 +64,22 @@ def cost_of(response: ImagesResponse, *, model: str | None = None, prices: Price
     """
     if model is None and prices is None and response.cost is not None:
         return response.cost
-    asked = response._asked  # pyright: ignore[reportPrivateUsage] # it is there for this
-    return _find_cost(response, model or asked.get("model"), asked, read_prices(prices))
+    tariff = response._tariff  # pyright: ignore[reportPrivateUsage] # it is there for this
+    asked = {} if tariff is None else tariff.asked
+    return find_cost(response, model or asked.get("model"), asked, read_prices(prices))
 
 
-@attrs.frozen(kw_only=True)
-class Tariff:
-    """Completes the answers to one request with what they cost."""
-
-    asked: Mapping[str, str]
-    """The settings of the request that prices depend on: model, size and quality, those that it names."""
-    prices: Mapping[str, ModelPrices]
-    """The caller's, which `read_prices` gave."""
-
-    @classmethod
-    def of(cls, fields: Mapping[str, object], prices: Mapping[str, ModelPrices]) -> Tariff:
-        """Make that of a request with these fields."""
-        named = {name: value for name in ("model", "size", "quality") if isinstance(value := fields.get(name), str)}
-        return cls(asked=named, prices=prices)
-
-    def complete(self, response: ImagesResponse) -> ImagesResponse:
-        """Give an answer that knows what it cost, as far as that is known."""
-        cost = _find_cost(response, self.asked.get("model"), self.asked, self.prices)
-        return attrs.evolve(response, cost=cost, asked=self.asked)
-
-
-def _find_cost(
+def find_cost(
     response: ImagesResponse, model: str | None, asked: Mapping[str, str], own: Mapping[str, ModelPrices]
 ) -> Cost | None:
+    """Say what an answer cost; see `cost_of`.
+
+    Args:
+        response: the answer.
+        model: what made it, where that is known.
+        asked: the settings of the request that prices depend on, those that it names.
+        own: the caller's prices.
+    """
     headers = {} if response.http is None else response.http.headers
     stated = parse_cost(headers.get(COST_HEADER))
     if stated is not None:

@@ -31,7 +31,7 @@ def _ignore(_: float) -> None:
     pass
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class TransportRequest:
     """One HTTP exchange to carry out."""
 

@@ -12,14 +12,26 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import attrs
 
-from aiai_async._costs import cost_of, estimate_cost
 from aiai_async._errors import InvalidRequestError
-from aiai_async._prices import PRICES, PRICES_DATE, ModelPrices
 from aiai_async._tokens import PARTIAL_IMAGE_TOKENS, family_of, image_tokens, parse_size
+
+if TYPE_CHECKING:
+    from aiai_async._costs import cost_of, estimate_cost
+    from aiai_async._prices import PRICES, PRICES_DATE, ModelPrices
+else:
+
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        # The table of prices takes 3 ms to load, and few programs look at it.
+        from aiai_async import _costs, _prices
+
+        return getattr(_costs if hasattr(_costs, name) else _prices, name)
+
 
 __all__ = [
     "PARTIAL_IMAGE_TOKENS",

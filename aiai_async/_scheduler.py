@@ -43,7 +43,7 @@ _MOST_QUIET_QUEUES: Final = 256
 DeclaredLimits = RateLimits | Mapping[str, RateLimits] | None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Asker:
     """Who asks for permits: one call."""
 

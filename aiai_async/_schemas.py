@@ -11,7 +11,7 @@ import hashlib
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
 import pybase64
@@ -21,6 +21,9 @@ from aiai_async._errors import DownloadError
 from aiai_async._facts import Cost, Usage
 from aiai_async._models import check
 from aiai_async._secret import strip_query
+
+if TYPE_CHECKING:
+    from aiai_async._prices import ModelPrices
 
 Size = Literal["auto", "256x256", "512x512", "1024x1024", "1536x1024", "1024x1536", "1792x1024", "1024x1792"] | str
 """A size in pixels, WIDTHxHEIGHT. gpt-image-2 takes others than those named here."""
@@ -34,6 +37,7 @@ ResponseFormat = Literal["url", "b64_json"]
 Fetch = Callable[[str], Awaitable[bytes]]
 """Fetches the image behind a link."""
 
+_PRICED: Final = frozenset({"model", "size", "quality"})
 _SUFFIXES: Final[Mapping[str, str]] = {
     "image/png": ".png",
     "image/jpeg": ".jpg",
@@ -276,6 +280,29 @@ class HTTPInfo:
     """Attempts that were made, 1 where the first succeeded."""
     elapsed: float
     """Seconds from the start of the call to the end of the answer, with all attempts and the waits between."""
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Tariff:
+    """Knows what the answers to one request cost. It is asked when that is of interest: working it out takes 15 us."""
+
+    asked: Mapping[str, str]
+    """The settings of the request that prices depend on: model, size and quality, those that it names."""
+    prices: Mapping[str, ModelPrices]
+    """The caller's, which `read_prices` gave."""
+
+    @classmethod
+    def of(cls, fields: Mapping[str, object], prices: Mapping[str, ModelPrices]) -> Tariff:
+        """Make that of a request with these fields."""
+        named = {name: value for name, value in fields.items() if name in _PRICED and isinstance(value, str)}
+        return cls(asked=named, prices=prices)
+
+    def find_cost(self, response: ImagesResponse) -> Cost | None:
+        """Say what an answer cost, as far as that is known."""
+        # The table of prices takes 3 ms to load, and few programs look at it.
+        from aiai_async._costs import find_cost
+
+        return find_cost(response, self.asked.get("model"), self.asked, self.prices)
 
 
 @attrs.frozen(kw_only=True)

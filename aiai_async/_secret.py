@@ -8,7 +8,6 @@ This module knows nothing of HTTP clients or of errors.
 from __future__ import annotations
 
 import functools
-import html
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -124,11 +123,15 @@ def find_password(url: str) -> str | None:
     return password or None
 
 
+# As `html.escape` does it; `html` brings the names of 2,000 characters, which take 2 ms to load.
+_HTML_ESCAPES: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"})
+
+
 # A redactor is made for each call, mostly of the same few secrets.
 @functools.lru_cache(maxsize=64)
 def _spell(secret: str) -> tuple[str, ...]:
     """Give a secret as it is, and as it stands in a URL, in a JSON string and in a web page."""
-    spellings = str(secret), quote(secret, safe=""), json.dumps(secret)[1:-1], html.escape(secret)
+    spellings = str(secret), quote(secret, safe=""), json.dumps(secret)[1:-1], secret.translate(_HTML_ESCAPES)
     return tuple(map(SecretText, spellings))
 
 

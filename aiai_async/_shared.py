@@ -8,18 +8,20 @@ import inspect
 import ssl as ssl_module
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from aiai_async._errors import ConfigurationError, QuotaExceededError
 from aiai_async._exchange import Transport
-from aiai_async._prices import ModelPrices
 from aiai_async._scheduler import Scheduler
 from aiai_async._secret import Redactor, Secret, find_password, is_sensitive_header
 from aiai_async.policy.deadlines import Timeout
 from aiai_async.policy.retry import RetryPolicy
 from aiai_async.wire.endpoint import Endpoint
+
+if TYPE_CHECKING:
+    from aiai_async._prices import ModelPrices
 
 KeySource = Secret | Callable[[], Awaitable[str]]
 """The key itself, or an async callable that is asked once per attempt."""
@@ -54,7 +56,7 @@ class Gate:
             raise error
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Options:
     """How calls are made; `with_options` changes a copy."""
 

@@ -18,13 +18,13 @@ import attrs
 
 from aiai_async._attempts import Attempts, Opened
 from aiai_async._bodies import Body, choose_body
-from aiai_async._costs import Tariff
 from aiai_async._downloads import Downloader
 from aiai_async._errors import APIConnectionError, APIError, APIResponseError, IncompleteStreamError, StreamError
 from aiai_async._facts import add_usages
 from aiai_async._scheduler import Permit
-from aiai_async._schemas import HTTPInfo, ImageCompletedEvent, ImagesResponse, PartialImageEvent
+from aiai_async._schemas import HTTPInfo, ImageCompletedEvent, ImagesResponse, PartialImageEvent, Tariff
 from aiai_async._sinks import SinkFactory
+from aiai_async._watchdog import Watchdog
 from aiai_async.wire import problems
 from aiai_async.wire.events import EventFailed, ImageEvent
 from aiai_async.wire.problems import Problem
@@ -69,7 +69,7 @@ class ImageStream:
         self._permit: Permit | None = None
         self._opened: Opened | None = None
         self._body: Body | None = None
-        self._scope: anyio.CancelScope | None = None
+        self._scope: anyio.CancelScope | Watchdog | None = None
         """The scope of the step that is under way."""
         self._is_over = False
         """Whether nothing more is read: the stream ended, failed, or was closed."""

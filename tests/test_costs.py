@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiai_async import ConfigurationError, Cost, Image, ImageRequest, ImagesResponse, Usage, cost_of, estimate_cost
-from aiai_async._costs import COST_HEADER, Tariff, find_rate, parse_cost, settings_of
+from aiai_async._costs import COST_HEADER, find_rate, parse_cost, settings_of
 from aiai_async._facts import Headers, TokenDetails
 from aiai_async._models import PRICES, PRICES_DATE
 from aiai_async._prices import read_prices
-from aiai_async._schemas import HTTPInfo
+from aiai_async._schemas import HTTPInfo, Tariff
 from aiai_async._tokens import image_tokens
 
 SQUARE, UPRIGHT, WIDE = "1024x1024", "1024x1536", "1536x1024"

@@ -24,7 +24,7 @@ _DOUBT_PART: Final = 0.2
 _SAFETY: Final = 4.0
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Note:
     """What was thought to be left of a budget after a request."""
 

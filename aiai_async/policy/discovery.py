@@ -45,7 +45,7 @@ _MISSED: Final = 0.5
 _STILL_LOCKED: Final = 0.05
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Cycle:
     """From one exhaustion to the next."""
 

@@ -30,7 +30,7 @@ _LEAST_GAIN: Final = 3.0
 _LEAST_GAIN_TIME: Final = 0.1
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Reading:
     """When an answer's figures were taken, and after which request."""
 

@@ -133,10 +133,7 @@ def parse_limits(headers: Mapping[str, str], message: str = "", *, now: float) -
     """
     names = "\n".join(headers).lower()
     facts: dict[str, LimitFact] = {}
-    has_limits = "ratelimit" in names or "rate-limit" in names
-    if not has_limits and not message:
-        return ()
-    if has_limits:
+    if "ratelimit" in names or "rate-limit" in names:
         for fact in _read_headers(headers, names, now=now):
             _add(facts, fact)
     if message:

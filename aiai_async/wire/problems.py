@@ -6,8 +6,6 @@ Whether to try again is not decided here (`policy.retry`).
 
 from __future__ import annotations
 
-import html
-import http
 import re
 from collections.abc import Mapping
 from typing import Any, Final, cast
@@ -34,7 +32,6 @@ from aiai_async._errors import (
 from aiai_async._facts import Headers
 from aiai_async._secret import Redactor, strip_userinfo
 from aiai_async.wire.json_text import NotJSON, parse_json
-from aiai_async.wire.limits import parse_retry_after
 
 MAX_ERROR_BYTES: Final = 64 << 10
 """Bound of the body of an error, 64 KiB: real ones have hundreds of bytes, gateways' web pages some thousands."""
@@ -97,7 +94,7 @@ _HINTS: Final[Mapping[type[APIStatusError], str]] = {
 }
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class AnswerHead:
     """What of an answer comes before its body."""
 
@@ -107,12 +104,18 @@ class AnswerHead:
     """Where the request went."""
 
     @property
+    def may_tell_limits(self) -> bool:
+        """Whether the header fields may say something of rate limits, which `wire.limits` reads."""
+        names = "\n".join(self.headers.by_lower_name)
+        return "ratelimit" in names or "rate-limit" in names
+
+    @property
     def name(self) -> str:
         """Such as `200 from http://127.0.0.1:8765/v1/images/generations/`."""
         return f"{self.status} from {strip_userinfo(self.url)}"
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Problem:
     """Why an attempt gave no images, with what the decision to try again needs besides."""
 
@@ -123,7 +126,7 @@ class Problem:
     """Seconds the server asked to wait; None where it didn't say."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class _Said:
     """What the body says of an error."""
 
@@ -237,6 +240,9 @@ def name_answer(error: APIResponseError, head: AnswerHead, body: bytes, *, redac
 def _make(
     error_class: type[APIError], said: _Said, head: AnswerHead, body: object, *, redactor: Redactor, now: float
 ) -> Problem:
+    # Loaded with the first error: its patterns take 2 ms to compile.
+    from aiai_async.wire.limits import parse_retry_after
+
     retry_after = parse_retry_after(head.headers, body, said.message, now=now)
     facts: dict[str, Any] = {
         "code": said.code and redactor.text(said.code),
@@ -367,6 +373,10 @@ def _read_name(value: object) -> str | None:
 
 def _describe_text(text: str, status: int) -> str:
     """Say what an error's body is that isn't JSON: the title of a web page, the beginning of a text."""
+    # Loaded with the first error: `html` has the names of 2,000 characters.
+    import html
+    import http
+
     text = text.strip()
     if text.startswith("<"):
         title = _TITLE.search(text)
