@@ -92,7 +92,7 @@ def test_a_rows_own_field_wins(server: LocalServer) -> None:
     report = Path("job/report.html").read_text()
     assert "<script>" not in report and "&lt;script&gt;" in report
     assert "<b>bad" not in report and "&lt;b&gt;bad" in report
-    assert 'src="images/000000-a-b-0.png"' in report and "req_" in report
+    assert 'href="images/000000-a-b-0.png"' in report and "req_" in report
 
 
 def test_standard_input(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:

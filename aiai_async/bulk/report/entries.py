@@ -13,17 +13,12 @@ from aiai_async.bulk.records import ImageRow, Record
 STATE_ORDER: Final = tuple(State)
 """An entry names its state by its place here."""
 
-THUMB: Final = 0
-"""An image has a thumbnail,"""
-PLAIN: Final = 1
-"""or none yet, and is shown itself,"""
-GONE: Final = 2
-"""or its file isn't there."""
-
 # A prompt may have 32,000 characters; what a server adds may have a million.
 _LONGEST_PROMPT: Final = 40_000
 _LONGEST_TEXT: Final = 8_000
 _MOST_FACTS: Final = 60
+# Made once: json.dumps makes one at each call.
+_encode: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 _DEEPEST: Final = 4
 
 
@@ -34,7 +29,7 @@ def to_index(record: Record, *, kind: int | None, model: int, looks: Sequence[in
         record: what the journal knows of it.
         kind: the number of its kind of failure; None where it is done.
         model: the number of its model.
-        looks: of each image that has a file, how it can be shown: `THUMB`, `PLAIN` or `GONE`.
+        looks: of each image that has a file, how it can be shown; see `thumbnails.look_at`.
     """
     item = record.item
     images = [row for row in record.rows if row.name is not None]
@@ -93,7 +88,7 @@ def dump(value: object) -> str:
         >>> dump(["</script>\\u2028"])
         '["\\\\u003c/script\\\\u003e\\\\u2028"]'
     """
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    text = _encode(value)
     # They stand in strings only.
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 

@@ -18,10 +18,10 @@ from aiai_async.bulk.errors import JobError
 from aiai_async.bulk.items import State
 from aiai_async.bulk.journal import Journal
 from aiai_async.bulk.lock import FolderLock, is_running
-from aiai_async.bulk.outputs import IMAGES, JOURNAL, REPORT, replacing
+from aiai_async.bulk.outputs import JOURNAL, REPORT, replacing
 from aiai_async.bulk.records import Record
 from aiai_async.bulk.report import words
-from aiai_async.bulk.report.entries import GONE, PLAIN, THUMB, dump, latency_of, to_details, to_index
+from aiai_async.bulk.report.entries import dump, latency_of, to_details, to_index
 from aiai_async.bulk.report.failures import FailureTable
 from aiai_async.bulk.report.history import PERCENTILES, History
 from aiai_async.bulk.report.markup import Markup
@@ -29,7 +29,7 @@ from aiai_async.bulk.report.page import MOST_PLAIN, Rows, make_plain_entry, name
 from aiai_async.bulk.report.pieces import Pieces
 from aiai_async.bulk.report.plots import plots_of
 from aiai_async.bulk.report.summary import Summary, find_limit, to_limits
-from aiai_async.bulk.report.thumbnails import Made, explain_absence, is_fresh, make_thumbnails, tidy
+from aiai_async.bulk.report.thumbnails import GONE, PLAIN, Made, explain_absence, look_at, make_thumbnails, tidy
 from aiai_async.bulk.report.timeline import Timeline
 
 _LOCK: Final = "report.lock"
@@ -194,7 +194,7 @@ class _Reader:
         for row in record.rows:
             if row.name is None:
                 continue
-            look = _look_at(self._folder, row.name)
+            look = look_at(self._folder, row.name)
             looks.append(look)
             self.shown_whole += look == PLAIN
             self.size_bytes += 0 if look == GONE else row.size_bytes or 0
@@ -245,9 +245,3 @@ class _Reader:
         if name not in self._models and len(self._models) >= _MOST_MODELS:
             name = _OTHER_MODELS
         return self._models.setdefault(name, len(self._models))
-
-
-def _look_at(folder: Path, name: str) -> int:
-    if is_fresh(folder, name):
-        return THUMB
-    return PLAIN if (folder / IMAGES / name).exists() else GONE

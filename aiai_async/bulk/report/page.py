@@ -19,13 +19,13 @@ from aiai_async import __version__
 from aiai_async.bulk.outputs import ERRORS, IMAGES, RESULTS
 from aiai_async.bulk.records import Record, RunRow
 from aiai_async.bulk.report import words
-from aiai_async.bulk.report.entries import GONE, PLAIN, STATE_ORDER, THUMB, dump
+from aiai_async.bulk.report.entries import STATE_ORDER, dump
 from aiai_async.bulk.report.failures import STATES, Failures
 from aiai_async.bulk.report.markup import Markup, join, raw, tag
 from aiai_async.bulk.report.pieces import Piece
 from aiai_async.bulk.report.plots import Plot, draw, make_legend
 from aiai_async.bulk.report.summary import Limit, Summary, describe_end, find_limit
-from aiai_async.bulk.report.thumbnails import THUMBS
+from aiai_async.bulk.report.thumbnails import GONE, PLAIN, THUMB, THUMBS
 
 # 'self' is what a server of the folder needs. From the disk it means other things in other browsers; file: doesn't.
 _POLICY: Final = (

@@ -26,6 +26,8 @@ _BOTTOM: Final = 34
 _TICKS: Final = 4
 # Lines of runs would be a grey wall.
 _MOST_JOINTS: Final = 25
+# Below a billionth is nothing of what is drawn here.
+_SMALLEST: Final = 1e-9
 
 
 @attrs.frozen(kw_only=True)
@@ -283,7 +285,7 @@ def choose_ticks(highest: float, most: int = _TICKS) -> tuple[float, ...]:
         >>> choose_ticks(243.0), choose_ticks(0.0)
         ((0, 100.0, 200.0, 300.0), (0, 0.5, 1.0))
     """
-    if highest <= 0:
+    if highest < _SMALLEST:
         return (0, 0.5, 1.0)
     step = _choose_step(highest / most)
     # What is above by a rounding error only needs no tick more.

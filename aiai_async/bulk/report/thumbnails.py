@@ -25,6 +25,12 @@ from aiai_async.bulk.outputs import IMAGES
 from aiai_async.bulk.sink import PART
 
 THUMBS: Final = "thumbs"
+THUMB: Final = 0
+"""An image has a thumbnail that is not older than it,"""
+PLAIN: Final = 1
+"""or none, and is shown itself,"""
+GONE: Final = 2
+"""or its file isn't there."""
 _SUFFIX: Final = ".webp"
 _SIZE: Final = (256, 256)
 _QUALITY: Final = 72
@@ -74,14 +80,20 @@ def thumbnail_of(folder: Path, name: str) -> Path:
     return folder / THUMBS / f"{name}{_SUFFIX}"
 
 
-def is_fresh(folder: Path, name: str) -> bool:
-    """Tell whether an image has a thumbnail that is not older than it."""
+def look_at(folder: Path, name: str) -> int:
+    """Tell how an image can be shown: `THUMB`, `PLAIN` or `GONE`."""
+    # Paths as text: a job may have a million images, and each is looked at twice.
     try:
-        thumbnail = thumbnail_of(folder, name).stat()
-        # An empty one is what a loss of power leaves.
-        return thumbnail.st_size > 0 and thumbnail.st_mtime_ns >= (folder / IMAGES / name).stat().st_mtime_ns
+        image = os.stat(f"{folder}/{IMAGES}/{name}")
     except OSError:
-        return False
+        return GONE
+    try:
+        thumbnail = os.stat(f"{folder}/{THUMBS}/{name}{_SUFFIX}")
+    except OSError:
+        return PLAIN
+    # An empty one is what a loss of power leaves.
+    is_fresh = thumbnail.st_size > 0 and thumbnail.st_mtime_ns >= image.st_mtime_ns
+    return THUMB if is_fresh else PLAIN
 
 
 def make_thumbnail(folder: Path, name: str) -> None:
@@ -146,7 +158,7 @@ def make_thumbnails(
     waiting: deque[Future[None]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix="aiai-thumbnails") as pool:
         for name in names:
-            if is_fresh(folder, name) or not (folder / IMAGES / name).exists():
+            if look_at(folder, name) != PLAIN:
                 continue
             if found.error is not None or (deadline is not None and time.monotonic() > deadline):
                 found.left += 1
@@ -185,7 +197,7 @@ def tidy(folder: Path, *, now: float) -> None:
                 if entry.name.endswith(PART):
                     is_stray = now - entry.stat().st_mtime > _PART_SECONDS
                 else:
-                    is_stray = not (folder / IMAGES / entry.name.removesuffix(_SUFFIX)).exists()
+                    is_stray = not os.path.exists(f"{folder}/{IMAGES}/{entry.name.removesuffix(_SUFFIX)}")
                 if is_stray and entry.name.endswith((PART, _SUFFIX)):
                     os.unlink(entry.path)
 
@@ -235,7 +247,7 @@ class ThumbnailThread:
         while broken < _MOST_BROKEN and (name := self._names.get()) is not None:
             began_at = time.monotonic()
             try:
-                if not is_fresh(self._folder, name):
+                if look_at(self._folder, name) == PLAIN:
                     make_thumbnail(self._folder, name)
             except BrokenImage:
                 broken += 1

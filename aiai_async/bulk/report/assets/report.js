@@ -7,8 +7,8 @@
   // Rows around the window are there, others only have their room; a browser would be slow with a hundred thousand.
   const CARDS_IN_BLOCK = 96;
   const AHEAD = "1200px 0px";
-  // Browsers have no place below some ten million pixels.
-  const MOST_CARDS = 100000;
+  // Some browsers have no place below 17.9 million pixels.
+  const MOST_PIXELS = 15e6;
   const MOST_PRINTED = 600;
   const LONGEST_CAPTION = 200;
 
@@ -170,8 +170,8 @@
     const cut = find("cut");
     const parts = [];
     if (!isLoaded) parts.push(`Loading: ${number(items.length)} of ${count(job.total, "item")} so far.`);
-    if (visible.length > MOST_CARDS) {
-      parts.push(`The first ${number(MOST_CARDS)} of ${number(visible.length)} are shown; filter to see the others.`);
+    if (visible.length > shownCards()) {
+      parts.push(`The first ${number(shownCards())} of ${number(visible.length)} are shown; filter to see the others.`);
     }
     cut.textContent = parts.join(" ");
     cut.hidden = parts.length === 0;
@@ -197,7 +197,8 @@
     { rootMargin: AHEAD },
   );
 
-  const shownCards = () => Math.min(visible.length, MOST_CARDS);
+  const mostCards = () => (rowHeight ? Math.floor(MOST_PIXELS / rowHeight) * columns : Infinity);
+  const shownCards = () => Math.min(visible.length, mostCards());
   const gap = () => parseFloat(getComputedStyle(sheet).getPropertyValue("--gap")) || 12;
 
   function countColumns() {
