@@ -168,7 +168,8 @@ def _make_throughput(summary: Summary) -> Markup:
 
 def _make_refusals(summary: Summary) -> Markup:
     value = f"{summary.refusals:,}" if summary.runs else "not known"
-    repeats = f"and {words.count(summary.repeats, 'attempt')} in all that followed another"
+    were = "was" if summary.repeats == 1 else "were"
+    repeats = f"{words.count(summary.repeats, 'attempt')} in all {were} not the first" if summary.repeats else ""
     return _make_tile("Refused with 429", value, repeats)
 
 
