@@ -3,7 +3,7 @@
     files                   the front: writes it, from the journal, in constant memory
     pieces, thumbnails      what lies beside the page: the items of a large job, and small pictures, made by Pillow
     summary, failures, timeline, history, entries    pure: what there is to say
-    page, plots, markup, words, assets/              pure: how it is said
+    page, sections, plots, markup, words, assets/    pure: how it is said
 
 What comes from a job is hostile: it becomes text in `markup` and `entries`, and the page's policy runs nothing of it.
 """

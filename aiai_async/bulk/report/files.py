@@ -38,7 +38,6 @@ _LOCK_SECONDS: Final = 30.0
 _MOST_MODELS: Final = 100
 _OTHER_MODELS: Final = "other models"
 _HAS_IMAGES: Final = (State.DONE, State.LINKED)
-_MAY_BE_BILLED: Final = (State.UNKNOWN, State.UNFINISHED)
 _HAS_ENDED: Final = (*_HAS_IMAGES, State.FAILED, State.FAILED_FOR_NOW, State.UNKNOWN)
 
 
@@ -136,7 +135,8 @@ def _write(journal: Journal, folder: Path, made: Made, *, is_under_way: bool) ->
         images=journal.count_images(),
         size_bytes=reader.size_bytes,
         cost=cost,
-        spent_cost=reader.spent_cost,
+        # Sums of the same numbers in another order differ by a trifle.
+        more_cost=max(0.0, round(journal.count_spent_cost() - cost.usd, 9)),
         runs=runs,
         limits=limits,
         running_time=timeline.duration,
@@ -182,7 +182,6 @@ class _Reader:
         self.history: Final = history
         self.failures: Final = FailureTable()
         self.size_bytes = 0
-        self.spent_cost = 0.0
         self.repeats = 0
         self.shown_whole = 0
         """Images that have no thumbnail."""
@@ -199,9 +198,6 @@ class _Reader:
             self.shown_whole += look == PLAIN
             self.size_bytes += 0 if look == GONE else row.size_bytes or 0
         self.repeats += max(0, (record.attempts or 1) - 1)
-        self.spent_cost += item.spent_cost
-        if item.state in _MAY_BE_BILLED and item.cost is None:
-            self.spent_cost += item.estimate or 0.0
         if item.state in _HAS_ENDED and record.at is not None:
             self.history.add(
                 at=record.at,

@@ -54,8 +54,9 @@ class Summary:
     size_bytes: int
     """Of their files."""
     cost: KnownCost
-    spent_cost: float
-    """US dollars that earlier keys, and what ended as unknown, may have cost besides."""
+    more_cost: float
+    """US dollars that may have been spent besides, by estimate: where a cost isn't known, where there is no image, for
+    what was asked for again."""
     runs: Sequence[RunRow]
     limits: Sequence[Limit]
     running_time: float

@@ -14,6 +14,7 @@ from aiai_async.bulk.items import State
 from aiai_async.bulk.journal import Journal
 from aiai_async.bulk.names import make_name
 from aiai_async.bulk.records import Ended, ImageRow, RunRow
+from aiai_async.bulk.report.thumbnails import make_thumbnail, thumbnail_of
 from aiai_async.bulk.rows import Row
 
 from ..test_drafts import make_draft
@@ -109,6 +110,18 @@ def make_job(
     journal.note_limits({"images_per_minute gpt-image-1": limit})
     journal.close()
     return folder
+
+
+def link_thumbnails(folder: Path) -> None:
+    """Give all images their thumbnails, as `report_on` would, but each only once for all links to the same file."""
+    made: dict[int, Path] = {}
+    for entry in os.scandir(folder / "images"):
+        number = entry.inode()
+        if number in made:
+            os.link(made[number], thumbnail_of(folder, entry.name))
+        else:
+            make_thumbnail(folder, entry.name)
+            made[number] = thumbnail_of(folder, entry.name)
 
 
 def _end(

@@ -180,6 +180,7 @@
   // -- the sheet
 
   const sheet = find("sheet");
+  let width = 0; // of the sheet, when it was laid out
   let columns = 0;
   let rowHeight = 0;
   let blocks = [];
@@ -202,7 +203,6 @@
   const gap = () => parseFloat(getComputedStyle(sheet).getPropertyValue("--gap")) || 12;
 
   function countColumns() {
-    const width = sheet.clientWidth;
     const least = width < 520 ? 140 : 170;
     return Math.max(2, Math.floor((width + gap()) / (least + gap())));
   }
@@ -217,9 +217,10 @@
     sheet.replaceChildren();
     blocks = [];
     if (sheet.hidden) return;
+    width = sheet.clientWidth;
     columns = countColumns();
     sheet.style.setProperty("--columns", columns);
-    rowHeight = (sheet.clientWidth - gap() * (columns - 1)) / columns + 72 + gap();
+    rowHeight = (width - gap() * (columns - 1)) / columns + 72 + gap();
     addBlocks();
   }
 
@@ -592,25 +593,28 @@
       focusCard(shown);
     });
     window.addEventListener("hashchange", openItem);
-    let width = sheet.clientWidth;
-    new ResizeObserver(() => {
-      if (sheet.hidden || sheet.clientWidth === width || isPrinting) return;
-      width = sheet.clientWidth;
-      keepPlace(layOut);
-    }).observe(sheet);
+    new ResizeObserver(adapt).observe(sheet);
+    window.addEventListener("scroll", noteTop, { passive: true });
     find("print").addEventListener("click", print);
     window.addEventListener("beforeprint", preparePrint);
     window.addEventListener("afterprint", endPrint);
   }
 
-  function keepPlace(change) {
-    // The card at the window's top stays there when rows become longer or shorter.
-    const top = -sheet.getBoundingClientRect().top;
-    const first = top > 0 && columns ? Math.floor(top / rowHeight) * columns : -1;
+  let topCard = -1; // the card at the window's top, by its place; -1 where the sheet begins below that
+
+  function noteTop() {
+    // Between a change of the window and the layout for it, places say nothing.
+    if (sheet.hidden || isPrinting || sheet.clientWidth !== width) return;
+    const above = -sheet.getBoundingClientRect().top;
+    topCard = above > 0 ? Math.floor(above / rowHeight) * columns : -1;
+  }
+
+  function adapt() {
+    if (sheet.hidden || isPrinting || sheet.clientWidth === width) return;
     const isFocused = sheet.contains(document.activeElement);
-    change();
+    layOut();
     if (isFocused) focusCard(current);
-    else if (first >= 0 && first < shownCards()) buttonOf(first).scrollIntoView();
+    else if (topCard >= 0 && topCard < shownCards()) buttonOf(topCard).scrollIntoView();
   }
 
   let isPrinting = false;
