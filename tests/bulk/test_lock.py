@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,3 +59,26 @@ def test_a_folder_that_was_replaced_keeps_its_new_lock(tmp_path: Path) -> None:
     ours.release()
     assert (tmp_path / NAME).exists()
     theirs.release()
+
+
+def test_whether_a_run_is_under_way(tmp_path: Path) -> None:
+    """As far as the lock's file tells, without touching it; one that a crash left names a process that is gone."""
+    assert not lock.is_running(tmp_path)
+    mine = FolderLock.take(tmp_path)
+    assert lock.is_running(tmp_path)
+    mine.release()
+    assert not lock.is_running(tmp_path)
+    child = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    for text, is_running in ((child.stdout, False), ("", False), ("odd", False), ("1\n", True), ("9" * 19, False)):
+        (tmp_path / NAME).write_text(text)
+        assert lock.is_running(tmp_path) is is_running
+
+
+def test_another_lock(tmp_path: Path) -> None:
+    """Has a file and words of its own, beside the run's."""
+    run, other = FolderLock.take(tmp_path), FolderLock.take(tmp_path, "other.lock", held="it is being read")
+    with pytest.raises(JobError, match=rf"{tmp_path}: it is being read .process {os.getpid()}."):
+        FolderLock.take(tmp_path, "other.lock", held="it is being read")
+    run.release()
+    other.release()
+    assert os.listdir(tmp_path) == []
