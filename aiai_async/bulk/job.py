@@ -29,16 +29,12 @@ from aiai_async.bulk.listeners import OnItem, OnProgress
 from aiai_async.bulk.outputs import write_outputs
 from aiai_async.bulk.provenance import Provenance
 from aiai_async.bulk.records import KnownCost
-from aiai_async.bulk.report import write_report
-from aiai_async.bulk.report.thumbnails import ThumbnailThread
+from aiai_async.bulk.report.reporter import Reporter
 from aiai_async.bulk.result import JobResult
 from aiai_async.bulk.rows import Row, to_row
 from aiai_async.bulk.runner import Runner
 
 DEFAULT_CONCURRENCY: Final = 50
-# Seconds for thumbnails that were not made during the run; whoever stops a job wants to see its end.
-_THUMBNAIL_TIME: Final = 3.0
-_THUMBNAIL_TIMES: Final[Mapping[Reason, float]] = {Reason.FINISHED: 15.0, Reason.ABORTED: 0.0}
 _ROWS_AT_ONCE: Final = 500
 # The sum of a million rows is not the same to the last bit each time.
 _ROUNDING: Final = 1 + 1e-9
@@ -239,7 +235,7 @@ class BulkJob:
         opened, self._opened = self._opened, None
         if opened is None:
             opened = await self._open_in_thread()
-        thumbnails = ThumbnailThread(self.folder)
+        reporter = Reporter(self.folder)
         runner: Runner | None = None
         result: JobResult | None = None
         try:
@@ -252,7 +248,7 @@ class BulkJob:
                 retry=self._retry,
                 provenance=self._provenance,
                 on_progress=on_progress,
-                on_item=_watch(on_item, thumbnails),
+                on_item=reporter.watch(on_item),
             )
             self._runner = runner
             if self._wish is not None:
@@ -261,8 +257,7 @@ class BulkJob:
         finally:
             self._runner = None
             with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(thumbnails.close)
-                result = await anyio.to_thread.run_sync(self._finish, opened, runner, client)
+                result = await anyio.to_thread.run_sync(self._finish, opened, runner, client, reporter)
         assert result is not None
         return result
 
@@ -310,8 +305,11 @@ class BulkJob:
 
     # -- the end
 
-    def _finish(self, opened: OpenJob, runner: Runner | None, client: AsyncImagesClient) -> JobResult:
+    def _finish(
+        self, opened: OpenJob, runner: Runner | None, client: AsyncImagesClient, reporter: Reporter
+    ) -> JobResult:
         """Leave the output files, close the folder, and say what there is."""
+        reporter.close()
         journal = opened.journal
         reason, message, has_sent = Reason.ABORTED, None, False
         if runner is not None:
@@ -326,7 +324,7 @@ class BulkJob:
                 # How the run went is told with the next change, and there is none.
                 journal.apply([])
                 write_outputs(journal, self.folder)
-                if (words := self._report(journal, reason)) is not None:
+                if (words := reporter.write(journal, reason)) is not None:
                     message = words if message is None else f"{message}; {words}"
             finally:
                 opened.close()
@@ -350,29 +348,6 @@ class BulkJob:
             bad_rows=() if opened.summary is None else opened.summary.bad_rows,
             added=opened.added,
         )
-
-    def _report(self, journal: Journal, reason: Reason) -> str | None:
-        """Write the report; give words where it can't be written."""
-        thumbnail_time = _THUMBNAIL_TIMES.get(reason, _THUMBNAIL_TIME)
-        try:
-            write_report(journal, self.folder, thumbnail_time=thumbnail_time)
-        except Exception as error:
-            # Whatever it is: the images are made, paid for and on the disk, and no page is worth losing the result.
-            words = f"{type(error).__name__}: {error}"
-            return f"{self.folder}: the report can't be written ({words}); aiai-async report {self.folder} tries again"
-        return None
-
-
-def _watch(on_item: OnItem | None, thumbnails: ThumbnailThread) -> OnItem:
-    """Have the thumbnails of an item made when it ended, beside what the caller wants to do."""
-
-    def ended(item: Item, change: Ended) -> object:
-        for row in change.rows:
-            if row.name is not None:
-                thumbnails.add(row.name)
-        return None if on_item is None else on_item(item, change)
-
-    return ended
 
 
 def _read_usd(name: str, value: object) -> float | None:

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from aiai_async import AsyncImagesClient
-from aiai_async.bulk import BulkJob, Progress, job
-from aiai_async.bulk.report import report_on
+from aiai_async.bulk import BulkJob, Progress
+from aiai_async.bulk.report import report_on, reporter
 from aiai_async.bulk.report.thumbnails import ThumbnailThread
 from aiai_async.server import LocalServer
 
@@ -99,7 +99,7 @@ async def test_a_report_that_cant_be_written(tmp_path: Path, monkeypatch: pytest
     def fail(*_: object, **__: object) -> Path:
         raise error
 
-    monkeypatch.setattr(job, "write_report", fail)
+    monkeypatch.setattr(reporter, "write_report", fail)
     async with client_of(FakeTransport()) as client:
         result = await BulkJob(["a", "b"], tmp_path / "job", client).run()
     assert (result.exit_code, result.reason, result.done) == (0, "finished", 2)
