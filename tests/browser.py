@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import attrs
-from axe_playwright_python.async_playwright import Axe
+from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped] # it has no types
 from playwright.async_api import Browser, ConsoleMessage, Dialog, Page, async_playwright
 
 from .programs import require

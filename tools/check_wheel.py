@@ -26,6 +26,13 @@ assert "site-packages" in aiai_async.__file__, f"not the installed package: {aia
 warnings.resetwarnings()
 missing = [name for name in aiai_async.__all__ if not hasattr(aiai_async, name)]
 assert not missing, f"in __all__ but not there: {', '.join(missing)}"
+from aiai_async.bulk.report.page import Rows, render
+from aiai_async.bulk.report.summary import Summary
+from aiai_async.bulk.records import KnownCost
+facts = dict(counts={}, images=0, size_bytes=0, cost=KnownCost(usd=0.0, unknown=0), more_cost=0.0, running_time=0.0)
+summary = Summary(name="job", made_at=0.0, is_under_way=False, runs=(), limits=(), **facts)
+assert "</html>" in render(summary, (), (), Rows(), nonce="n"), "the files of the report's page are missing"
+assert not {"PIL", "typer"} & set(sys.modules), "the report needs an extra"
 """
 
 

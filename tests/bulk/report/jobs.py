@@ -167,7 +167,7 @@ def _end(
 
 
 LINKS = ("javascript:document.title='broken into'", "https://images.example/a.png?sig=1&b=<i>")
-FAILURES = {
+FAILURES: dict[int, tuple[State, dict[str, object]]] = {
     21: (
         State.FAILED,
         {
