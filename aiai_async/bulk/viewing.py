@@ -180,6 +180,9 @@ def _read(connection: sqlite3.Connection, folder: Path, *, now: float, newest: i
     columns = {name for _, name, *_ in connection.execute("PRAGMA table_info(items)")}
     cost = "sum(cost), count(*) FILTER (WHERE is_done AND cost IS NULL)" if "cost" in columns else "NULL, 0"
     since = now - WINDOW_SECONDS
+    # In the first minute of a run there is no whole minute to count over.
+    has_runs = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'runs'").fetchone()
+    (run_from,) = connection.execute("SELECT max(started_at) FROM runs").fetchone() if has_runs else (None,)
     images, recent_images, recent_items, window_from, first_at, last_at, cost_usd, without_cost = connection.execute(
         "SELECT coalesce(sum(images) FILTER (WHERE is_done), 0),"
         " coalesce(sum(images) FILTER (WHERE is_done AND at > :since), 0),"
@@ -188,8 +191,7 @@ def _read(connection: sqlite3.Connection, folder: Path, *, now: float, newest: i
         " FROM (SELECT *, state = 'done' AS is_done FROM items NOT INDEXED)",
         {"since": since},
     ).fetchone()
-    # In the first minute of a run there is no whole minute to count over.
-    window = max(1.0, min(WINDOW_SECONDS, now - (window_from or now)))
+    window = max(1.0, min(WINDOW_SECONDS, now - (run_from or window_from or now)))
     return JobView(
         counts=counts,
         images=images,

@@ -17,16 +17,16 @@ import anyio
 import orjson
 from aiohttp import web
 
-from aiai_async import AsyncImagesClient, InvalidRequestError, __version__
+from aiai_async import AsyncImagesClient, InvalidRequestError, __version__, estimate_cost
 from aiai_async._log import LOGGER
-from aiai_async.studio.choices import describe_models, read_request
+from aiai_async.studio.choices import describe_models, read_request, streams
 from aiai_async.studio.copies import write_batch_line, write_curl, write_python
 from aiai_async.studio.gallery import Gallery
 from aiai_async.studio.guard import PROTOCOL, SECURITY_HEADERS, TAB_HEADER, TOKEN_HEADER, Guard
 from aiai_async.studio.job_pages import JobPages
 from aiai_async.studio.maker import CUT_BY_USER, Maker
 from aiai_async.studio.pages import make_page, read_files
-from aiai_async.studio.runs import Run
+from aiai_async.studio.runs import Run, cost_to_plain
 from aiai_async.studio.tabs import Mailbox, Tabs
 
 # A prompt has at most 32,000 characters, each of them six bytes where JSON escapes it.
@@ -89,6 +89,7 @@ class Service:
         router.add_get("/api/events", self._follow_runs)
         router.add_get("/api/job-events", self._follow_job)
         router.add_get("/api/models", self._list_models)
+        router.add_post("/api/estimate", self._estimate)
         router.add_post("/api/runs", self._start_run)
         router.add_post("/api/runs/{id}/cut", self._cut_run)
         router.add_delete("/api/runs/{id}", self._forget_run)
@@ -194,14 +195,16 @@ class Service:
             raise Refusal(409, "this page is not connected to the studio; reload it")
         if len(self._maker.history.running()) >= _MOST_RUNNING:
             raise Refusal(429, f"{_MOST_RUNNING} runs are under way; wait for some, or use aiai-async batch")
-        if request.content_type != "application/json":
-            raise Refusal(415, "the request is not JSON")
-        try:
-            tree: object = orjson.loads(await request.read())
-        except orjson.JSONDecodeError as error:
-            raise Refusal(400, f"the request is not JSON: {error}") from error
-        run = self._maker.start(read_request(tree), tab=tab)
+        run = self._maker.start(read_request(await _read_tree(request)), tab=tab)
         return _to_json(run.to_plain(anyio.current_time()), status=201)
+
+    async def _estimate(self, request: web.Request) -> web.StreamResponse:
+        try:
+            wanted = read_request(await _read_tree(request))
+        except InvalidRequestError:
+            # What is wrong is said when it is to be sent, not while it is typed.
+            return _to_json(None)
+        return _to_json(cost_to_plain(estimate_cost(wanted, prices=self._client.prices, stream=streams(wanted))))
 
     async def _cut_run(self, request: web.Request) -> web.StreamResponse:
         self._maker.cut(self._find_run(request), CUT_BY_USER)
@@ -316,6 +319,16 @@ class Service:
                 if limits != self._limits:
                     self._limits = limits
                     self._tabs.note(_LIMITS)
+
+
+async def _read_tree(request: web.Request) -> object:
+    if request.content_type != "application/json":
+        raise Refusal(415, "the request is not JSON")
+    try:
+        tree: object = orjson.loads(await request.read())
+    except orjson.JSONDecodeError as error:
+        raise Refusal(400, f"the request is not JSON: {error}") from error
+    return tree
 
 
 async def _say(socket: web.WebSocketResponse, message: dict[str, Any]) -> None:

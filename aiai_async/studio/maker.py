@@ -51,7 +51,8 @@ class Maker:
         self.history: Final = History()
         self._tasks: Final[dict[str, asyncio.Task[None]]] = {}
         self._scopes: Final[dict[str, anyio.CancelScope]] = {}
-        self._reasons: Final[dict[str, str]] = {}
+        self._cuts: Final[dict[str, Failure]] = {}
+        """What is said of the runs that are being cut off."""
 
     def start(self, request: ImageRequest, *, tab: str) -> Run:
         """Begin a run of a request that is checked; a client has room for all that a person starts."""
@@ -75,9 +76,13 @@ class Maker:
     def cut(self, run: Run, reason: str) -> None:
         """Cut a run off; one that has ended stays as it is."""
         scope = self._scopes.get(run.id)
-        if scope is not None:
-            self._reasons.setdefault(run.id, reason)
-            scope.cancel()
+        if scope is None or run.id in self._cuts:
+            return
+        # Asked now: a moment later it waits no more.
+        was_waiting = run.id in find_waits(self._client.limits, self.history.running())
+        words = " while it waited: nothing was sent." if was_waiting else "; it may be billed all the same."
+        self._cuts[run.id] = Failure(type="Cut", message=f"{reason}{words}", may_have_been_billed=not was_waiting)
+        scope.cancel()
 
     def cut_tab(self, tab: str) -> None:
         """Cut off what a tab began."""
@@ -110,25 +115,20 @@ class Maker:
 
     async def _run(self, run: Run, scope: anyio.CancelScope) -> None:
         response: ImagesResponse | None = None
-        was_waiting = False
         with scope:
             try:
                 response = await (self._stream(run) if run.streams else self._generate(run))
-            except anyio.get_cancelled_exc_class():
-                was_waiting = run.id in find_waits(self._client.limits, self.history.running())
-                raise
             except Exception as error:
                 # Whatever it is: it is this run's, and the page says it.
                 LOGGER.debug("run %d failed", run.number, exc_info=error)
                 run.fail(describe_error(error))
         del self._scopes[run.id]
         now = anyio.current_time()
+        cut = self._cuts.pop(run.id, None)
         if response is not None:
             run.finish("done", now=now, response=response)
-        elif (reason := self._reasons.pop(run.id, None)) is not None:
-            words = "while it waited: nothing was sent" if was_waiting else "it may be billed all the same"
-            joint = " " if was_waiting else "; "
-            run.fail(Failure(type="Cut", message=f"{reason}{joint}{words}.", may_have_been_billed=not was_waiting))
+        elif scope.cancelled_caught and cut is not None:
+            run.fail(cut)
             run.finish("cut", now=now)
         else:
             run.finish("failed", now=now)

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 import attrs
 
-from aiai_async import AIAIError, ImageRequest, ImagesResponse
+from aiai_async import AIAIError, Cost, ImageRequest, ImagesResponse
 from aiai_async._facts import Usage
 
 MOST_RUNS: Final = 100
@@ -152,6 +152,7 @@ class Run:
             "images": [[self._step_to_plain(step) for step in steps] for steps in self.steps],
             "failures": [attrs.asdict(failure) for failure in self._failures],
             "usage": None if response is None else _usage_to_plain(response.usage),
+            "cost": cost_to_plain(None if response is None else response.cost),
             "settings": {}
             if response is None
             else {
@@ -172,6 +173,14 @@ def _usage_to_plain(usage: Usage | None) -> dict[str, int | None] | None:
     if usage is None:
         return None
     return {name: getattr(usage, name) for name in ("total_tokens", "input_tokens", "output_tokens")}
+
+
+def cost_to_plain(cost: Cost | None) -> dict[str, Any] | None:
+    """Give what something cost as JSON; None where that isn't known. Any: it is JSON."""
+    if cost is None:
+        return None
+    priced_on = None if cost.priced_on is None else cost.priced_on.isoformat()
+    return {"usd": cost.usd, "source": cost.source, "priced_on": priced_on}
 
 
 class History:

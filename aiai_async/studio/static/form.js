@@ -2,6 +2,7 @@
 
 import { byId, make, setText, show } from "./dom.js";
 import { send } from "./connection.js";
+import { dollars } from "./words.js";
 
 const OTHER = "\u0000other";
 const CUSTOM = "\u0000custom";
@@ -10,6 +11,7 @@ const SOURCES = { quality: "qualities", background: "backgrounds", output_format
 const FIELDS = ["prompt", "model", "other", "size", "free-size", "n", "partial_images", "output_compression", ...CHOICES];
 const DEFAULT_PARTIAL_IMAGES = "3";
 const MEMORY = "studio-form";
+const PAUSE = 300;
 
 export class Form {
   constructor(onStarted) {
@@ -29,12 +31,15 @@ export class Form {
     model.value = this.models.default_model;
     this.offer();
     this.recall();
+    this.estimate();
     model.addEventListener("change", () => this.offer());
     this.inputs.size.addEventListener("change", () => this.refresh());
     this.inputs.background.addEventListener("change", () => this.refresh());
     this.inputs.output_format.addEventListener("change", () => this.refresh());
     this.inputs.partial_images.addEventListener("change", () => this.refresh());
     this.element.addEventListener("input", (event) => {
+      clearTimeout(this.pause);
+      this.pause = setTimeout(() => this.estimate(), PAUSE);
       this.complain(event.target.id, "");
       setText(byId("form-error"), "");
       this.remember();
@@ -120,6 +125,7 @@ export class Form {
     this.refresh();
     this.remember();
     this.inputs.prompt.focus();
+    this.estimate();
   }
 
   async submit() {
@@ -149,6 +155,22 @@ export class Form {
     } else {
       setText(byId("form-error"), error.message);
     }
+  }
+
+  /** Say what the request may cost at most, where that is known. */
+  async estimate() {
+    const fields = this.read();
+    // Before there is a prompt the settings can be compared.
+    if (!fields.prompt?.trim()) fields.prompt = "…";
+    let cost = null;
+    try {
+      cost = await send("POST", "/api/estimate", fields);
+    } catch {
+      // The studio is gone, which is said elsewhere.
+    }
+    const date = cost?.priced_on ? `, by the prices of ${new Date(cost.priced_on).toLocaleDateString("en-GB", { dateStyle: "medium" })}` : "";
+    setText(byId("estimate"), cost ? `At most ${dollars(cost.usd)}${date}` : "What it costs is not known");
+    show(byId("estimate"), true);
   }
 
   complain(name, words) {
