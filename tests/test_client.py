@@ -55,6 +55,10 @@ class TestMaking:
     def test_the_documented_base_url(self) -> None:
         assert repr(AsyncImagesClient(KEY)) == "AsyncImagesClient(base_url='https://api.aiai.com/v1')"
 
+    def test_where_requests_go(self) -> None:
+        """As it can be shown: without a slash at the end, and without the password."""
+        assert AsyncImagesClient(KEY, base_url="https://user:hunter22@host/v1/").base_url == "https://host/v1"
+
     @pytest.mark.parametrize(
         "key", ["", " ", "sk 1", "sk-1\n", "\tsk-1", "sk\r\nX-Evil: 1", "sk-é", "sk-\x00", b"sk-1", 7]
     )

@@ -49,7 +49,7 @@ def only(pattern: str) -> Path:
 
 
 def check_wheel_content(wheel: Path) -> None:
-    """The package, its type marker and the metadata, and nothing else."""
+    """The package, its type marker, the studio's page and the metadata, and nothing else."""
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     tops = {name.split("/")[0] for name in names}
@@ -58,6 +58,9 @@ def check_wheel_content(wheel: Path) -> None:
         raise CheckFailed(f"{wheel.name} also holds {', '.join(strangers)}")
     if f"{PACKAGE}/py.typed" not in names:
         raise CheckFailed(f"{wheel.name} has no py.typed: type checkers would ignore its types")
+    for name in ("studio.html", "job.html", "studio.css", "studio.js"):
+        if f"{PACKAGE}/studio/static/{name}" not in names:
+            raise CheckFailed(f"{wheel.name} has no studio/static/{name}: the studio would have no page")
     litter = sorted(name for name in names if "__pycache__" in name or name.endswith(".pyc"))
     if litter:
         raise CheckFailed(f"{wheel.name} holds compiled files, {litter[0]} first")

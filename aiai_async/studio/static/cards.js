@@ -15,6 +15,9 @@ export class Cards {
     this.cards = new Map();
     this.onReuse = onReuse;
     this.waits = {};
+    this.heights = new ResizeObserver((entries) => {
+      for (const { target } of entries) target.parentElement.style.gridRowEnd = `span ${Math.ceil(target.parentElement.scrollHeight)}`;
+    });
     setInterval(() => this.tick(), prefersReducedMotion() ? 1000 : 100);
   }
 
@@ -31,7 +34,8 @@ export class Cards {
     if (!card) {
       card = new Card(run, this);
       this.cards.set(run.id, card);
-      this.grid.prepend(card.element);
+      this.grid.prepend(make("div", { class: "slot" }, card.element));
+      this.heights.observe(card.element);
     }
     card.update(run, isNews);
     refreshView(this.items().all);
@@ -42,15 +46,18 @@ export class Cards {
   begun(run) {
     if (!this.cards.has(run.id)) this.put(run, { isNews: false });
     announce(`Asked for: ${shorten(run.request.prompt, 60)}`);
-    const behavior = prefersReducedMotion() ? "auto" : "smooth";
-    this.cards.get(run.id)?.element.scrollIntoView({ block: "nearest", behavior });
+    // On a phone it is below the form.
+    const element = this.cards.get(run.id)?.element;
+    const top = element?.getBoundingClientRect().top ?? 0;
+    if (top > 0.75 * innerHeight) element.scrollIntoView({ block: "start", behavior: prefersReducedMotion() ? "auto" : "smooth" });
   }
 
   forget(id) {
     const card = this.cards.get(id);
     if (!card) return;
     if (card.element.contains(document.activeElement)) byId("pictures").focus();
-    card.element.remove();
+    this.heights.unobserve(card.element);
+    card.element.parentElement.remove();
     this.cards.delete(id);
     refreshView(this.items().all);
     this.count();
@@ -302,6 +309,7 @@ class Frame {
 
   wait(words, status) {
     const isEmpty = this.shown === null;
+    this.element.classList.toggle("none", isEmpty);
     this.waiting.classList.toggle("still", status !== "running");
     show(this.waiting, isEmpty);
     if (isEmpty) setText(this.waiting, status === "running" ? words : this.isDropped ? "No longer kept: newer pictures needed the room" : "No picture");

@@ -36,16 +36,16 @@ const describeWait = (queue) => `Waits for ${queue.waiting_for}${queue.next_in =
 function toLimit(limit) {
   const name = nameOf(limit);
   const left = limit.remaining === null ? `${number(limit.limit)}` : `${number(limit.remaining)} of ${number(limit.limit)} left`;
-  const reset = limit.resets_in ? `, whole again in ${duration(limit.resets_in)}` : "";
+  const reset = limit.resets_in ? ` · whole again in ${duration(limit.resets_in)}` : "";
   return make(
     "li",
     {},
     make("span", { class: "name" }, name),
-    make("span", { class: "left" }, left + reset),
+    make("span", { class: "left" }, left),
     limit.remaining === null
       ? null
       : make("meter", { min: "0", max: String(limit.limit), low: String(limit.limit * 0.2), ".value": limit.remaining, "aria-label": `${name}: ${left}` }),
-    make("span", { class: "muted source" }, SOURCES[limit.source] ?? limit.source),
+    make("span", { class: "muted source" }, (SOURCES[limit.source] ?? limit.source) + reset),
   );
 }
 
@@ -54,6 +54,6 @@ function nameOf(limit) {
   const name = limit.name.charAt(0).toUpperCase() + limit.name.slice(1);
   if (limit.window === null) return name;
   if (limit.window === 60) return `${name} per minute`;
-  return `${name} in ${duration(limit.window)}`;
+  return `${name} per ${duration(limit.window)}`;
 }
 
