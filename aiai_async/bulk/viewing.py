@@ -1,8 +1,8 @@
 """A job as others see it, while it runs or afterwards: read from its journal, and nothing is ever written or locked.
 
-Each look opens the journal anew, reads and closes it, in some milliseconds for a hundred thousand items: so a run in
-another process is never held up, and one that begins or ends meanwhile is seen. It blocks: call it in a thread. What a
-journal says is taken for what it is, the content of a file that somebody may have made by hand.
+Each look opens the journal anew, reads and closes it, which takes some tenths of a second for a hundred thousand items:
+so a run in another process is never held up, and one that begins or ends meanwhile is seen. It blocks: call it in a
+thread. What a journal says is taken for what it is, the content of a file that somebody may have made by hand.
 """
 
 from __future__ import annotations

@@ -50,11 +50,15 @@ class JobPages:
         name, path = secrets.token_urlsafe(18), Path(folder)
         self._folders[name] = path
         told: bytes | None = None
+        failed = 0
         try:
             while True:
                 started_at = anyio.current_time()
-                message = orjson.dumps(await anyio.to_thread.run_sync(_look, path, name))
-                if message != told:
+                found = await anyio.to_thread.run_sync(_look, path, name)
+                failed = failed + 1 if found["type"] == "problem" else 0
+                message = orjson.dumps(found)
+                # One look may fall into the moment in which a run begins or ends; two don't.
+                if message != told and (told is None or failed != 1):
                     told = message
                     await send(message)
                 took = anyio.current_time() - started_at

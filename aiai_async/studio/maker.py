@@ -126,7 +126,8 @@ class Maker:
         now = anyio.current_time()
         cut = self._cuts.pop(run.id, None)
         if response is not None:
-            run.finish("done", now=now, response=response)
+            # An answer of links of which none could be fetched is none to whoever looks.
+            run.finish("done" if any(run.names) else "failed", now=now, response=response)
         elif scope.cancelled_caught and cut is not None:
             run.fail(cut)
             run.finish("cut", now=now)

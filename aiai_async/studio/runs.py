@@ -16,6 +16,9 @@ from aiai_async._facts import Usage
 MOST_RUNS: Final = 100
 """Runs that are remembered."""
 
+# What the server chose where the request left it open.
+_SETTINGS: Final = ("size", "quality", "background", "output_format")
+
 Status = Literal["running", "done", "failed", "cut"]
 
 
@@ -90,8 +93,7 @@ class Run:
         self._seen: Final[dict[int | None, int]] = {}
         self._failures: Final[list[Failure]] = []
         self._elapsed: float | None = None
-        self._response: ImagesResponse | None = None
-        self._revised_prompt: str | None = None
+        self._answer: dict[str, Any] = _describe_answer(None)
 
     @property
     def is_running(self) -> bool:
@@ -128,17 +130,13 @@ class Run:
         self._failures.append(failure)
 
     def finish(self, status: Status, *, now: float, response: ImagesResponse | None = None) -> None:
-        """Note how it ended."""
+        """Note how it ended. The answer itself is not kept: its pictures are the gallery's, which bounds them."""
         self.status = status
         self._elapsed = now - self._started_at
-        self._response = response
-        if response is not None:
-            self._revised_prompt = next((image.revised_prompt for image in response.data if image.revised_prompt), None)
+        self._answer = _describe_answer(response)
 
     def to_plain(self, now: float) -> dict[str, Any]:
         """Give all of it for the page; Any: it is JSON. A link's or error's text is no markup to whoever shows it."""
-        response = self._response
-        http = None if response is None else response.http
         return {
             "id": self.id,
             "number": self.number,
@@ -151,22 +149,24 @@ class Run:
             "elapsed": now - self._started_at if self._elapsed is None else self._elapsed,
             "images": [[self._step_to_plain(step) for step in steps] for steps in self.steps],
             "failures": [attrs.asdict(failure) for failure in self._failures],
-            "usage": None if response is None else _usage_to_plain(response.usage),
-            "cost": cost_to_plain(None if response is None else response.cost),
-            "settings": {}
-            if response is None
-            else {
-                name: value
-                for name in ("size", "quality", "background", "output_format")
-                if (value := getattr(response, name)) is not None
-            },
-            "revised_prompt": self._revised_prompt,
-            "request_id": None if http is None else http.request_id,
-            "attempts": None if http is None else http.attempts,
+            **self._answer,
         }
 
     def _step_to_plain(self, step: Step) -> dict[str, Any]:
         return {**attrs.asdict(step), "is_dropped": step.name in self._dropped}
+
+
+def _describe_answer(response: ImagesResponse | None) -> dict[str, Any]:
+    http = None if response is None else response.http
+    images = () if response is None else response.data
+    return {
+        "usage": None if response is None else _usage_to_plain(response.usage),
+        "cost": None if response is None else cost_to_plain(response.cost),
+        "settings": {name: value for name in _SETTINGS if (value := getattr(response, name, None)) is not None},
+        "revised_prompt": next((image.revised_prompt for image in images if image.revised_prompt), None),
+        "request_id": None if http is None else http.request_id,
+        "attempts": None if http is None else http.attempts,
+    }
 
 
 def _usage_to_plain(usage: Usage | None) -> dict[str, int | None] | None:
@@ -187,11 +187,11 @@ class History:
     """The runs that are remembered, in the order they began.
 
     Args:
-        most: how many; those under way are remembered in any case.
+        most: how many, None: `MOST_RUNS`; those under way are remembered in any case.
     """
 
-    def __init__(self, *, most: int = MOST_RUNS) -> None:
-        self._most: Final = most
+    def __init__(self, *, most: int | None = None) -> None:
+        self._most: Final = MOST_RUNS if most is None else most
         self._runs: Final[dict[str, Run]] = {}
         self.count = 0
         """How many there were in all."""

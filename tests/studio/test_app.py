@@ -236,6 +236,8 @@ async def test_a_link_that_leads_nowhere_is_told_with_the_image(tab: Tab, server
     """It was made and paid for: whoever is quick can still fetch it."""
     server.set_faults("dead_url")
     ended = await tab.until_ended(await tab.begin("A kite", model="dall-e-2"))
+    assert ended["status"] == "failed"
+    assert ended["cost"]["usd"] > 0
     [failure] = ended["failures"]
     assert failure["type"] == "DownloadError"
     assert failure["message"].startswith("the image was made and paid for")
@@ -501,3 +503,42 @@ def test_arguments_that_can_not_be_used(options: dict[str, Any], words: str) -> 
     with pytest.raises(ConfigurationError) as caught:
         Studio(AsyncImagesClient(KEY), **options)
     assert str(caught.value) == words
+
+
+async def test_a_mistake_of_its_own_is_no_trace_on_the_page(
+    tab: Tab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It goes to the log."""
+
+    def fail() -> None:
+        raise ZeroDivisionError("the studio's own")
+
+    monkeypatch.setattr("aiai_async.studio.app.describe_models", fail)
+    status, tree = await tab.send("GET", "api/models")
+    assert (status, tree["error"]["message"]) == (500, "the studio failed to answer this; AIAI_LOG=info shows why")
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_more_runs_than_are_remembered(tab: Tab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest is forgotten with its pictures, and the page is told."""
+    monkeypatch.setattr("aiai_async.studio.runs.MOST_RUNS", 1)
+    async with AsyncImagesClient(KEY, base_url=tab.hello["server"]) as client, Studio(client) as studio:
+        async with open_tab(studio) as other:
+            first = await other.until_ended(await other.begin("A kite"))
+            await other.begin("Another kite")
+            await other.until(lambda message: message == {"type": "forgotten", "id": first["id"]})
+            name = first["images"][0][-1]["name"]
+            async with other.session.get(f"{studio.url}images/{name}") as response:
+                assert response.status == 404
+
+
+async def test_cutting_twice_is_cutting_once(start: Start) -> None:
+    """The first reason stands, and what has ended stays as it is."""
+    _, studio = await start(latency=3600)
+    async with open_tab(studio) as tab:
+        run = await tab.begin("A kite")
+        for _ in range(3):
+            assert (await tab.send("POST", f"api/runs/{run['id']}/cut"))[0] == 204
+        ended = await tab.until_ended(run)
+        assert (await tab.send("POST", f"api/runs/{run['id']}/cut"))[0] == 204
+    assert len(ended["failures"]) == 1

@@ -115,7 +115,7 @@ async def test_a_picture_sharpens_as_its_events_come(browser: Browser) -> None:
         stream.send(partial(1, draw("navy")))
         await expect(card.get_by_alt_text("Partial picture 2 of “A kite”")).to_be_visible()
         assert await digest_shown(page) == hashlib.sha256(draw("navy")).hexdigest()
-        await expect(page.locator("#polite")).to_contain_text("Picture 2 on the way")
+        await expect(page.locator("#polite")).to_contain_text("Step 2: A kite")
         stream.send(
             completed(draw("red"), usage={"total_tokens": 1234, "input_tokens": 4, "output_tokens": 1230}), None
         )

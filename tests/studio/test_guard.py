@@ -30,6 +30,12 @@ CROSS_NAVIGATION = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"
         pytest.param({"Host": "127.0.0.1:8766", "Origin": "http://127.0.0.1:8765"}, "/", "the Origin", id="neighbour"),
         pytest.param({"Host": "127.0.0.1:8766", "Origin": "https://127.0.0.1:8766"}, "/", "the Origin", id="https"),
         pytest.param({"Host": "127.0.0.1:8766", "Sec-Fetch-Site": "same-origin"}, "/images/x", None, id="own-picture"),
+        pytest.param(
+            {"Host": "127.0.0.1:8766", "Origin": "http://127.0.0.1:8766", "Sec-Fetch-Site": "cross-site"},
+            "/",
+            None,
+            id="own-socket",
+        ),
         pytest.param({"Host": "127.0.0.1:8766", "Sec-Fetch-Site": "none"}, "/jobs/x", None, id="typed-address"),
         pytest.param(
             {"Host": "127.0.0.1:8766", "Sec-Fetch-Site": "cross-site"}, "/images/x", "the page of", id="embedded"

@@ -16,6 +16,8 @@ import pytest
 from aiai_async import AsyncImagesClient
 from aiai_async.bulk import BulkJob
 from aiai_async.studio import Studio
+from aiai_async.studio.job_pages import JobPages
+from tests.virtual import run
 
 from .conftest import Tab
 
@@ -105,3 +107,32 @@ async def test_the_pages_of_jobs_hold_nothing_of_what_was_asked(studio: Studio, 
     async with tab.session.get(f"{studio.url}jobs/%3Cscript%3Esomebody%3C/script%3E") as response:
         assert response.status == 200
         assert "somebody" not in await response.text()
+
+
+@pytest.mark.parametrize(
+    ("looks", "told"),
+    [
+        pytest.param(["job", "problem", "job 2"], ["job", "job 2"], id="once"),
+        pytest.param(["job", "problem", "problem", "job 2"], ["job", "problem", "job 2"], id="twice"),
+        pytest.param(["problem", "problem", "job"], ["problem", "job"], id="at-first"),
+    ],
+)
+def test_a_look_that_fails_once_is_no_news(looks: list[str], told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that begins or ends in the very moment is in the way of one look, not of two."""
+    heard: list[str] = []
+    rest = list(looks)
+
+    def look(*_: object) -> dict[str, Any]:
+        words = rest.pop(0)
+        return {"type": words.split()[0], "words": words}
+
+    async def hear(message: bytes) -> None:
+        heard.append(orjson.loads(message)["words"])
+
+    async def follow() -> None:
+        with pytest.raises(IndexError):
+            await JobPages().follow("folder", hear)
+
+    monkeypatch.setattr("aiai_async.studio.job_pages._look", look)
+    run(follow(), has_threads=True)
+    assert heard == told

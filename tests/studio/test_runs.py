@@ -67,6 +67,7 @@ def test_a_run_says_all_that_the_page_shows() -> None:
     assert plain["cost"] == {"usd": 0.5, "source": "prices", "priced_on": "2026-01-02"}
     assert plain["settings"] == {"size": "1024x1024"}
     assert plain["revised_prompt"] == "A red kite"
+    assert not any(isinstance(value, ImagesResponse) for value in vars(run).values()), "its pictures would pile up"
 
 
 def test_what_is_kept_no_longer_is_said() -> None:

@@ -190,15 +190,15 @@ class Card {
   /** Say what happened to who doesn't see it. */
   tell(before, run) {
     const prompt = shorten(run.request.prompt, 60);
-    const came = (each) => each.images.reduce((sum, steps) => sum + steps.length, 0);
+    const rounds = (each) => Math.max(...each.images.map((steps) => steps.length));
     if (run.status === "done" && before.status !== "done") {
       announce(`Finished after ${seconds(run.elapsed)}: ${prompt}`);
     } else if (run.status === "failed" && before.status !== "failed") {
       announce(`Failed: ${prompt}: ${run.failures.map((failure) => failure.message).join(" ")}`, { urgent: true });
     } else if (run.status === "cut" && before.status !== "cut") {
       announce(`Cut off: ${prompt}`);
-    } else if (run.status === "running" && came(run) > came(before)) {
-      announce(`Picture ${came(run)} on the way: ${prompt}`);
+    } else if (run.status === "running" && rounds(run) > rounds(before)) {
+      announce(`Step ${rounds(run)}: ${prompt}`);
     }
   }
 

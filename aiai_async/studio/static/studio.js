@@ -40,5 +40,10 @@ for (const button of byId("ideas").querySelectorAll("button")) {
 // On a phone the pictures come before what is known of limits.
 if (matchMedia("(max-width: 55rem)").matches) byId("limits-panel").open = false;
 
-await form.begin();
-listen(`/api/events?tab=${encodeURIComponent(TAB)}`, take);
+try {
+  await form.begin();
+  listen(`/api/events?tab=${encodeURIComponent(TAB)}`, take);
+} catch (error) {
+  setText(byId("banner"), `${error.message} Reload the page.`);
+  show(byId("banner"), true);
+}
