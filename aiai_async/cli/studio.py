@@ -18,6 +18,7 @@ from aiai_async.cli import _options
 from aiai_async.cli._connection import Connection
 from aiai_async.cli._debug import Debug
 from aiai_async.cli._output import say, say_error
+from aiai_async.cli._prices_file import read_prices_file
 
 DEFAULT_PORT: Final = 8766
 # Seconds that the server of --local takes: enough to see a picture sharpen.
@@ -32,6 +33,7 @@ def studio(
     base_url: _options.BaseURL = None,
     timeout: _options.Seconds = None,
     retries: _options.Retries = None,
+    prices: _options.PricesFile = None,
     debug: Debug = False,
 ) -> None:
     """Try the API on a local web page: pictures sharpen as they come. A job's folder is shown at /jobs/FOLDER.
@@ -39,7 +41,12 @@ def studio(
     Only this machine can reach it, and the key never gets to the browser. A tab that is closed cuts what it began.
     """
     connection = Connection(
-        local=local, local_latency=LOCAL_LATENCY, base_url=base_url, timeout=timeout, retries=retries
+        local=local,
+        local_latency=LOCAL_LATENCY,
+        base_url=base_url,
+        timeout=timeout,
+        retries=retries,
+        prices=read_prices_file(prices),
     )
     connection.require_key()
     try:
