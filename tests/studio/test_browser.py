@@ -81,7 +81,7 @@ async def generate(page: Page, prompt: str, **fields: str) -> None:
     """Fill in the form as a person does, and send it."""
     for name, value in fields.items():
         await page.select_option(f"#{name}", value)
-    await page.get_by_label("What does the picture show?").fill(prompt)
+    await page.get_by_label("Prompt").fill(prompt)
     await page.get_by_role("button", name="Generate").click()
 
 
@@ -188,7 +188,7 @@ async def test_what_is_wrong_is_said_at_its_field(browser: Browser, studio: Stud
     watched = await show(browser, studio)
     page = watched.page
     await generate(page, "   ")
-    prompt = page.get_by_label("What does the picture show?")
+    prompt = page.get_by_label("Prompt")
     await expect(prompt).to_have_attribute("aria-invalid", "true")
     await expect(prompt).to_be_focused()
     await expect(page.locator("#prompt-error")).to_contain_text("say what the image shows")
@@ -342,7 +342,7 @@ async def test_a_reload_changes_nothing(browser: Browser, start: Start) -> None:
     card = page.get_by_role("article", name="A kite")
     await expect(card).to_contain_text("Being made")
     assert server.in_flight == 1
-    await expect(page.get_by_label("What does the picture show?")).to_have_value("A kite")
+    await expect(page.get_by_label("Prompt")).to_have_value("A kite")
     await expect(page.locator("#model")).to_have_value("gpt-image-1-mini")
     await expect(page.locator("#quality")).to_have_value("low")
     await card.get_by_role("button", name="Cancel").click()
@@ -425,7 +425,7 @@ async def test_it_is_used_by_keyboard_alone(browser: Browser, studio: Studio) ->
     await expect(page.get_by_role("link", name="Skip to the pictures")).to_be_focused()
     await page.keyboard.press("Enter")
     await expect(page.locator("main")).to_be_focused()
-    await page.get_by_label("What does the picture show?").focus()
+    await page.get_by_label("Prompt").focus()
     await page.keyboard.type("A kite")
     names: list[str] = []
     for _ in range(9):
@@ -446,7 +446,7 @@ async def test_it_is_used_by_keyboard_alone(browser: Browser, studio: Studio) ->
     ]
     await page.keyboard.press("Enter")
     await expect(page.locator('.run[data-status="done"]')).to_have_count(1)
-    await page.get_by_label("What does the picture show?").focus()
+    await page.get_by_label("Prompt").focus()
     await page.keyboard.press("Control+Enter")
     await expect(page.locator('.run[data-status="done"]')).to_have_count(2)
     assert watched.complaints == []

@@ -168,7 +168,7 @@ class Card {
     const elapsed = run.elapsed + (run.status === "running" ? (performance.now() - this.receivedAt) / 1000 : 0);
     const wait = this.cards.waits[run.id];
     const words = describeStatus(run, wait);
-    setText(this.status, run.status === "running" ? `${words} · ${seconds(elapsed)}` : words);
+    setText(this.status, run.status === "running" ? `${words} · ${seconds(elapsed)}${wait ? " so far" : ""}` : words);
     for (const frame of this.frames) frame.wait(wait ? "Waiting" : run.is_answered ? "Being made" : "Asked for", run.status);
   }
 
