@@ -21,9 +21,8 @@ import attrs
 
 from aiai_async.bulk import lock, schema
 from aiai_async.bulk.errors import JobError
-from aiai_async.bulk.outputs import JOURNAL
 from aiai_async.bulk.items import State
-from aiai_async.bulk.outputs import IMAGES
+from aiai_async.bulk.outputs import IMAGES, JOURNAL
 
 WINDOW_SECONDS: Final = 60.0
 """What the rates are counted over."""
