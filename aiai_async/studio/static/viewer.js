@@ -56,8 +56,8 @@ function build() {
       make(
         "div",
         { class: "actions" },
-        make("button", { type: "button", class: "plain", id: "viewer-before", onclick: () => turn(index - 1, "viewer-before") }, "Previous"),
-        make("button", { type: "button", class: "plain", id: "viewer-after", onclick: () => turn(index + 1, "viewer-after") }, "Next"),
+        make("button", { type: "button", class: "plain", id: "viewer-before", onclick: () => turn(index - 1) }, "Previous"),
+        make("button", { type: "button", class: "plain", id: "viewer-after", onclick: () => turn(index + 1) }, "Next"),
         make("a", { class: "button", id: "viewer-download" }, "Download"),
       ),
     ),
