@@ -212,7 +212,9 @@ async def test_a_name_that_leads_out_of_the_folder_is_no_image(tmp_path: Path, n
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there the lock alone tells")
 @pytest.mark.parametrize(
-    ("text", "runs"), [(f"{os.getpid()}\n", True), ("", True), ("99999999999999999999\n", False), ("1\n", True)]
+    ("text", "runs"),
+    [(f"{os.getpid()}\n", True), ("", True), ("99999999999999999999\n", False), ("1\n", True)],
+    ids=["this process", "nobody yet", "no process", "somebody else's"],
 )
 def test_who_holds_the_lock(tmp_path: Path, text: str, runs: bool) -> None:
     """The process that wrote its number, if it is there; one that has just made the file has written none yet."""
