@@ -190,7 +190,7 @@ class Ledger(RuleBasedStateMachine):
         assert all(item.cost is None or item.state in PAID_STATES for item in items)
 
 
-Ledger.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+Ledger.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
 TestLedger = Ledger.TestCase
 
 
