@@ -22,7 +22,7 @@ hypothesis.settings.load_profile("untimed")
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AIAI_API_KEY", "AIAI_BASE_URL", "AIAI_LOG"):
+    for name in ("AIAI_API_KEY", "AIAI_BASE_URL", "AIAI_LOG", "AIAI_PRICES"):
         monkeypatch.delenv(name, raising=False)
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
