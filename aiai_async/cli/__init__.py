@@ -1,7 +1,7 @@
 """The command `aiai-async`. Importing this loads nothing else: `main` first looks whether what it needs is installed.
 
-Each command has a module, which reads the command line; `_output` and `_live` are how it says what happens, and `_app`
-turns whatever ends it into an exit code. They use the package as any program would.
+Each command has a module, which reads the command line; `_output`, `_live` and `_picture_output` are how it says what
+happens, and `_app` turns whatever ends it into an exit code. They use the package as any program would.
 """
 
 from __future__ import annotations

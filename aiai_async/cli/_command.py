@@ -10,8 +10,8 @@ import anyio
 import typer
 
 from aiai_async import ImageRequest
+from aiai_async.cli import _dry_run
 from aiai_async.cli._connection import Connection
-from aiai_async.cli._dry_run import show_requests, to_text
 from aiai_async.cli._maker import Maker
 from aiai_async.cli._outcomes import Summary, describe_interruption, to_json
 from aiai_async.cli._output import PlainOutput, say
@@ -50,11 +50,13 @@ def run(maker: Maker, connection: Connection) -> None:
         raise typer.Exit(1)
 
 
-def show(requests: Sequence[ImageRequest], connection: Connection, *, as_json: bool, stream: bool = False) -> None:
+def show_requests(
+    requests: Sequence[ImageRequest], connection: Connection, *, as_json: bool, stream: bool = False
+) -> None:
     """Write the requests as they would be sent."""
     output = PlainOutput()
-    shown = anyio.run(functools.partial(show_requests, requests, connection, stream=stream))
-    output.write("\n".join(map(to_json, shown)) if as_json else "\n\n".join(map(to_text, shown)))
+    shown = anyio.run(functools.partial(_dry_run.show_requests, requests, connection, stream=stream))
+    output.write("\n".join(map(to_json, shown)) if as_json else "\n\n".join(map(_dry_run.to_text, shown)))
 
 
 async def _make_all(maker: Maker, connection: Connection) -> Summary:

@@ -97,21 +97,20 @@ SavePartials = Annotated[
         rich_help_panel=_OUTPUT,
     ),
 ]
-Sidecar = Annotated[
+_SHOWN_AS: Final = "; AIAI_TERMINAL_IMAGES=auto, kitty, sixel, blocks or off says how."
+Show = Annotated[
     bool,
     typer.Option(
-        "--sidecar",
-        help="Put a JSON file beside each image, such as kite-1.png.json: request, model, request id, sha256, cost.",
-        rich_help_panel=_OUTPUT,
+        "--show/--no-show", help=f"Show the finished pictures on the terminal{_SHOWN_AS}", rich_help_panel=_OUTPUT
     ),
 ]
-Embed = Annotated[
-    bool,
+ShowPartials = Annotated[
+    bool | None,
     typer.Option(
-        "--embed",
-        help="Write prompt and settings into the image files (png, jpeg, webp). No pixel changes, but a signature over "
-        "the file (C2PA) no longer holds.",
+        "--show/--no-show",
+        help=f"Show the pictures on the terminal while they come, or a line per event. Default: --show{_SHOWN_AS}",
         rich_help_panel=_OUTPUT,
+        show_default=False,
     ),
 ]
 DryRun = Annotated[

@@ -74,16 +74,36 @@ class Output(Protocol):
         ...
 
 
-def make_output(*, as_json: bool) -> Output:
-    """Choose how things are said: as JSON if that is asked for, else live on a terminal, else in plain lines."""
+def make_output(*, as_json: bool, show: bool | None = False, streams: bool = False) -> Output:
+    """Choose how things are said: as JSON if that is asked for, else live on a terminal, else in plain lines.
+
+    Args:
+        as_json: whether JSON is asked for.
+        show: whether pictures are to be drawn where they can be; None: nobody said it, but yes.
+        streams: whether pictures come while prompts are under way.
+
+    Raises:
+        ConfigurationError: the environment says how to draw, in a way that is not known.
+    """
     if as_json:
         return JSONOutput()
-    if is_terminal(sys.stdout):
-        # Imported here: a pipe does without rich, and starts sooner.
-        from aiai_async.cli._live import LiveOutput
+    if not is_terminal(sys.stdout):
+        return PlainOutput()
+    # Imported here: a pipe does without rich, and starts sooner.
+    from aiai_async.cli._live import LiveOutput
 
-        return LiveOutput()
-    return PlainOutput()
+    if show is not False:
+        from aiai_async.cli import _pictures
+
+        way = _pictures.choose_way()
+        if way is not None and _pictures.can_show():
+            if _pictures.is_installed():
+                from aiai_async.cli._picture_output import PictureOutput
+
+                return PictureOutput(way, streams=streams)
+            if show:
+                say("pictures are not shown: they need textual-image, pip install 'aiai-async[cli]'")
+    return LiveOutput()
 
 
 class PlainOutput:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiai_async.bulk.provenance import Provenance
 from aiai_async.cli import _options
-from aiai_async.cli._command import DEFAULT_CONCURRENCY, run, show
+from aiai_async.cli._command import DEFAULT_CONCURRENCY, run, show_requests
 from aiai_async.cli._connection import Connection
 from aiai_async.cli._debug import Debug
 from aiai_async.cli._maker import Maker, count_images
@@ -28,8 +28,7 @@ def generate(
     response_format: _options.ResponseFormat = None,
     user: _options.User = None,
     out: _options.Out = None,
-    sidecar: _options.Sidecar = False,
-    embed: _options.Embed = False,
+    show: _options.Show = False,
     json: _options.AsJSON = False,
     dry_run: _options.DryRun = False,
     local: _options.Local = False,
@@ -62,7 +61,8 @@ def generate(
         local=local, base_url=base_url, timeout=timeout, retries=retries, prices=read_prices_file(prices)
     )
     if dry_run:
-        show(requests, connection, as_json=json)
+        show_requests(requests, connection, as_json=json)
         return
-    maker = Maker(requests, destination=destination, output=make_output(as_json=json), concurrency=concurrency)
+    output = make_output(as_json=json, show=show)
+    maker = Maker(requests, destination=destination, output=output, concurrency=concurrency)
     run(maker, connection)

@@ -8,7 +8,7 @@ from aiai_async import ConfigurationError
 from aiai_async._models import rules_of
 from aiai_async.bulk.provenance import Provenance
 from aiai_async.cli import _options
-from aiai_async.cli._command import DEFAULT_CONCURRENCY, run, show
+from aiai_async.cli._command import DEFAULT_CONCURRENCY, run, show_requests
 from aiai_async.cli._connection import Connection
 from aiai_async.cli._debug import Debug
 from aiai_async.cli._maker import count_images
@@ -39,8 +39,7 @@ def stream(
     user: _options.User = None,
     out: _options.Out = None,
     save_partials: _options.SavePartials = False,
-    sidecar: _options.Sidecar = False,
-    embed: _options.Embed = False,
+    show: _options.ShowPartials = None,
     json: _options.EventsAsJSON = False,
     dry_run: _options.DryRun = False,
     local: _options.Local = False,
@@ -51,7 +50,7 @@ def stream(
     concurrency: _options.Concurrency = DEFAULT_CONCURRENCY,
     debug: Debug = False,
 ) -> None:
-    """Make images from prompts and watch them come: partial images first, a line for each. Final ones are saved."""
+    """Make images from prompts and watch them come: as pictures on a terminal, else in lines. Final ones are saved."""
     _require_streaming(model)
     texts = _options.read_prompts(prompts)
     destination = choose_destination(out, provenance=Provenance(sidecar=sidecar, embed=embed))
@@ -79,12 +78,12 @@ def stream(
         prices=read_prices_file(prices),
     )
     if dry_run:
-        show(requests, connection, as_json=json, stream=True)
+        show_requests(requests, connection, as_json=json, stream=True)
         return
     maker = StreamMaker(
         requests,
         destination=destination,
-        output=make_output(as_json=json),
+        output=make_output(as_json=json, show=show, streams=True),
         concurrency=concurrency,
         save_partials=save_partials,
     )

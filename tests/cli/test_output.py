@@ -12,6 +12,7 @@ from rich.console import Console
 from aiai_async.cli import _live, _output
 from aiai_async.cli._live import LiveOutput
 from aiai_async.cli._output import JSONOutput, PlainOutput
+from aiai_async.cli._picture_output import PictureOutput
 
 WORDS = "waiting 12 s for images per minute, 3 in flight"
 
@@ -40,14 +41,14 @@ class TestOnATerminal:
             yield Console(file=file, width=60, height=20)
 
     @staticmethod
-    def draw(rows: _live._Rows, console: Console) -> list[str]:
+    def draw(rows: _live.Rows, console: Console) -> list[str]:
         with console.capture() as captured:
             console.print(rows)
         return [line.strip() for line in captured.get().splitlines() if line.strip()]
 
     def test_below_what_is_under_way(self, console: Console) -> None:
         """As long as it waits, and as long as anything is under way; cut to the terminal's width."""
-        rows = _live._Rows("-")
+        rows = _live.Rows("-")
         rows.expect(1)
         rows.add(0, "A lighthouse")
         rows.wait_for(WORDS)
@@ -69,5 +70,5 @@ class TestOnATerminal:
 def test_every_output_is_one() -> None:
     """A new kind of news has to be taken by all of them."""
     names = {name for name in vars(_output.Output) if not name.startswith("_")}
-    for kind in (PlainOutput, JSONOutput, LiveOutput):
+    for kind in (PlainOutput, JSONOutput, LiveOutput, PictureOutput):
         assert names <= set(dir(kind))

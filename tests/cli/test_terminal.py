@@ -6,7 +6,6 @@ import asyncio
 import os
 import re
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,41 +17,10 @@ from aiai_async.server import Fault, LocalServer
 
 from .conftest import Script, Start
 from .streams import completed, held, partial
-
-pty = pytest.importorskip("pty", reason="Windows has no pseudo-terminals")
+from .terminals import Terminal, pty
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-
-
-class Terminal:
-    """A pseudo-terminal with the program on it."""
-
-    def __init__(self, process: subprocess.Popen[Any], descriptor: int) -> None:
-        self.process = process
-        self.text = ""
-        """All that was written so far."""
-        self._descriptor = descriptor
-
-    def read_until(self, *words: str) -> None:
-        """Read until all of these were shown; the test's own time-out bounds it."""
-        while not all(word in self.text for word in words):
-            piece = self._read()
-            assert piece, self.text
-            self.text += piece
-
-    def read_to_end(self) -> None:
-        """Read until the program has ended."""
-        while piece := self._read():
-            self.text += piece
-        self.process.wait(timeout=30)
-
-    def _read(self) -> str:
-        try:
-            return os.read(self._descriptor, 65536).decode()
-        except OSError:
-            # Linux says so that nobody has the other end open any more.
-            return ""
 
 
 Open = Callable[..., Terminal]
