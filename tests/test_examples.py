@@ -17,11 +17,16 @@ from types import ModuleType
 from typing import Any
 
 import aiohttp
+import nbformat
 import pytest
 import uvicorn
 from aiohttp import web
+from nbclient import NotebookClient
+from playwright.async_api import Browser, Page
 
 from aiai_async.server import LocalServer
+
+from .browser import PHONE, find_violations, open_page
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -338,6 +343,106 @@ class TestRelay:
                     await _until(lambda: server.in_flight == 1)
                 await session.close()
                 await _until(lambda: server.in_flight == 0)
+
+
+class TestPreview:
+    """The widget in its page, in a real browser."""
+
+    @staticmethod
+    async def wait_for_words(page: Page, words: str) -> None:
+        await page.wait_for_function(
+            "words => document.querySelector('[role=status]').textContent.includes(words)", arg=words
+        )
+
+    @staticmethod
+    async def make(page: Page, prompt: str) -> None:
+        await page.get_by_label("What it shows").fill(prompt)
+        await page.get_by_label("What it shows").press("Enter")
+
+    async def test_a_picture_sharpens(self, browser: Browser, server: LocalServer) -> None:
+        """One image after the other in the same place, with words and time; the last one is the server's."""
+        async with fastapi_application("preview_fastapi") as url:
+            watched = await open_page(browser, size=PHONE)
+            page = watched.page
+            await page.goto(url)
+            await page.evaluate("""() => {
+                window.sources = []
+                const note = () => sources.push(document.querySelector("img").src)
+                new MutationObserver(note).observe(document.querySelector("img"), { attributeFilter: ["src"] })
+            }""")
+            await self.make(page, "A <b>lighthouse</b>")
+            await self.wait_for_words(page, "s: finished")
+            sources = await page.evaluate("sources")
+            assert len(set(sources)) >= 2
+            (request,) = server.requests
+            assert isinstance(request.body, dict) and request.body["prompt"] == "A <b>lighthouse</b>"
+            image = page.get_by_role("img", name="A <b>lighthouse</b>")
+            assert await image.get_attribute("src") == sources[-1]
+            assert base64.b64decode(sources[-1].partition(",")[2])[8:12] == b"WEBP"
+            assert await image.evaluate("image => image.naturalWidth") == 1024
+            assert await find_violations(page) == [] and watched.complaints == []
+            assert "sk-example" not in await page.content()
+
+    async def test_errors_are_said(self, browser: Browser, server: LocalServer) -> None:
+        """In words, below the form."""
+        server.set_faults("moderation_blocked")
+        async with fastapi_application("preview_fastapi") as url:
+            watched = await open_page(browser)
+            await watched.page.goto(url)
+            await self.make(watched.page, "A lighthouse")
+            await self.wait_for_words(watched.page, "moderation_blocked")
+
+    @pytest.mark.parametrize("how", ["the next one", "a tab that leaves"])
+    async def test_a_request_is_cut(self, browser: Browser, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+        """Up to the API's server, by the next one or when the tab leaves."""
+        async with pointed_at(monkeypatch, "stream_hang") as server, fastapi_application("preview_fastapi") as url:
+            watched = await open_page(browser)
+            await watched.page.goto(url)
+            await self.make(watched.page, "A lighthouse")
+            await self.wait_for_words(watched.page, "1 of up to 3 previews")
+            assert server.in_flight == 1
+            if how == "the next one":
+                await self.make(watched.page, "A kite")
+                await _until(lambda: len(server.requests) == 2 and server.in_flight == 1)
+            await watched.page.goto("about:blank")
+            await _until(lambda: server.in_flight == 0)
+
+    async def test_a_page_of_another_site_can_not_spend_your_money(self, server: LocalServer) -> None:
+        """What a form can send is no JSON."""
+        async with fastapi_application("preview_fastapi") as url, aiohttp.ClientSession() as session:
+            for options in (
+                {"data": {"prompt": "A kite"}},
+                {"data": b'{"prompt": "A kite"}', "headers": {"Content-Type": "text/plain"}},
+            ):
+                async with session.post(f"{url}/images", **options) as answer:
+                    assert answer.status == 422
+        assert server.requests == ()
+
+
+async def test_the_notebook(server: LocalServer, tmp_path: Path) -> None:
+    """As a user runs it, in a kernel of its own: what is displayed is each image in turn, then the final one."""
+    notebook = nbformat.read(EXAMPLES / "preview.ipynb", as_version=4)
+    assert not any(cell.get("outputs") for cell in notebook.cells), "outputs are not committed"
+    updates: list[Any] = []
+
+    class Watching(NotebookClient):
+        def process_message(self, message: Any, *arguments: Any) -> Any:
+            if message["msg_type"] == "update_display_data":
+                updates.append(message["content"]["data"])
+            return super().process_message(message, *arguments)
+
+    await Watching(
+        notebook, kernel_name="python3", timeout=50, resources={"metadata": {"path": tmp_path}}
+    ).async_execute()
+    shown = [base64.b64decode(data["image/png"]) for data in updates if "image/png" in data]
+    # Three requests of three partial images and a final one.
+    assert len(shown) == 12 and len(set(shown)) == 12 and all(image.startswith(b"\x89PNG") for image in shown)
+    assert shown[3] == (tmp_path / "lighthouse.png").read_bytes()
+    (cell,) = [cell for cell in notebook.cells if "lighthouse.png" in cell.source]
+    picture, caption = cell.outputs
+    assert base64.b64decode(picture.data["image/png"]) == shown[3]
+    assert caption.data["text/html"].startswith("finished after ")
+    assert len(server.requests) == 3
 
 
 async def _until(condition: Callable[[], bool]) -> None:
