@@ -13,9 +13,10 @@ from aiai_async.bulk.records import Ended
 from aiai_async.bulk.report.files import write_report
 from aiai_async.bulk.report.thumbnails import ThumbnailThread
 
-# Seconds for thumbnails that were not made during the run; whoever stops a job wants to see its end.
-_THUMBNAIL_TIME: Final = 3.0
-_THUMBNAIL_TIMES: Final[Mapping[Reason, float]] = {Reason.FINISHED: 15.0, Reason.ABORTED: 0.0}
+# Seconds for thumbnails that were not made during the run; only a local server is fast enough to leave any.
+_THUMBNAIL_TIME: Final = 20.0
+# Whoever stops a job wants to see its end.
+_THUMBNAIL_TIMES: Final[Mapping[Reason, float]] = {Reason.STOPPED: 3.0, Reason.ABORTED: 0.0}
 
 
 class Reporter:

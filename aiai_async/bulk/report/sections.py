@@ -57,10 +57,10 @@ def _make_cost(summary: Summary) -> Markup:
     unknown = summary.cost.unknown
     parts: list[str] = []
     if unknown:
-        parts.append(f"of {words.count(unknown, 'item')} the cost isn't known")
+        parts.append(f"of {words.count(unknown, 'item')} it isn't known")
     if summary.more_cost > 0:
-        what = "where it isn't known, where there is no image, and for what was asked for again"
-        parts.append(f"up to {words.usd(summary.more_cost)} more {what}, estimated by prices of {PRICES_DATE}")
+        most = words.usd(summary.cost.usd + summary.more_cost)
+        parts.append(f"at most {most} with what else may have been billed, by prices of {PRICES_DATE}")
     is_known = summary.cost.usd > 0 or not unknown
     value = words.usd(summary.cost.usd) if is_known else "not known"
     return _make_tile("Cost", value, "; ".join(parts) or "of all answers, in US dollars")

@@ -46,6 +46,7 @@ _PART_SECONDS: Final = 600.0
 _WAITING: Final = 1000
 # After so many in a row that are no images, the rest are none either.
 _MOST_BROKEN: Final = 20
+_HAS_CORES_LEFT: Final = (os.cpu_count() or 1) >= 4
 
 
 class BrokenImage(Exception):
@@ -205,8 +206,8 @@ def tidy(folder: Path, *, now: float) -> None:
 class ThumbnailThread:
     """Makes the thumbnails of a job while it runs, so that few are left to be made at its end.
 
-    It never holds the job up: it takes half a core at most, and names that come faster than it works are left for the
-    report, which makes what is missing.
+    It never holds the job up: it takes one core of four or more, else half of one, and names that come faster than it
+    works are left for the report, which makes what is missing.
 
     Args:
         folder: the job's.
@@ -255,5 +256,6 @@ class ThumbnailThread:
                 return
             else:
                 broken = 0
-            if self._is_closing.wait(time.monotonic() - began_at):
+            pause = 0.0 if _HAS_CORES_LEFT else time.monotonic() - began_at
+            if self._is_closing.wait(pause):
                 return

@@ -95,7 +95,7 @@ def test_the_figures(tmp_path: Path) -> None:
         "Not finished: 192 of 200 items done. The last run took up every item.",
         "Items done 192 of 200, 96 %",
         "Images 192 268.8 MB",
-        "Cost $7.90 of 6 items the cost isn&#x27;t known",
+        "Cost $7.90 of 6 items it isn&#x27;t known",
         "Throughput 68/min images; the limit is 250/min, 27 % of it used",
         "Refused with 429 4 25 attempts in all were not the first",
         "Waiting 14 s",
