@@ -20,8 +20,8 @@ from aiai_async.bulk.sink import PART
 
 PIECES: Final = "report"
 # Characters of a piece, so that the page opens at once and no file is larger than a megabyte or so.
-_INDEX_LENGTH: Final = 250_000
-_DETAILS_LENGTH: Final = 500_000
+_INDEX_LENGTH: Final = 100_000
+_DETAILS_LENGTH: Final = 200_000
 
 
 @attrs.frozen

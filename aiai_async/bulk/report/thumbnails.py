@@ -175,14 +175,16 @@ def make_thumbnails(
 
 
 def _settle(future: Future[None], found: Made) -> None:
-    try:
-        future.result()
-    except BrokenImage:
+    # Asked for and not raised: an error that is raised here holds its own future, and thousands wait to be collected.
+    error = future.exception()
+    if error is None:
+        found.made += 1
+    elif isinstance(error, BrokenImage):
         found.broken += 1
-    except OSError as error:
+    elif isinstance(error, OSError):
         found.error = f"thumbnails can't be written: {error.strerror or error}"
     else:
-        found.made += 1
+        raise error
 
 
 def tidy(folder: Path, *, now: float) -> None:
