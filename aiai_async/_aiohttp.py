@@ -39,9 +39,12 @@ _IDLE_SECONDS: Final = 15.0
 _CLOSE_SECONDS: Final = 5.0
 # Image calls are silent for minutes, and middle boxes forget silent connections, some after a minute.
 _KEEP_ALIVE_SECONDS: Final = 45
-# Twice that and one read of the socket, 256 KiB, wait in memory while a sink waits for its disk. aiohttp 3.14 made it
-# four times as much, which is more than 1 MiB for each request with what was decoded of it.
-_BUFFERED_BYTES: Final = 1 << 16
+# Twice that, four times with aiohttp 3.14, and one read of the socket, 256 KiB, wait in memory. With half of it an
+# image of 2 MB takes a fifth more CPU, since reading is stopped and begun again so often; with aiohttp's own, twice of
+# it, no less, and the peak is 4 MB higher.
+_BUFFERED_BYTES: Final = 1 << 17
+# While a sink waits for its disk: more would be over 1 MiB for each request, with what was decoded of it.
+_BUFFERED_LITTLE: Final = 1 << 16
 # A client has one or two; more come of redirects, and of views with another base URL or proxy.
 _MOST_ROUTES: Final = 64
 _NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
@@ -86,6 +89,7 @@ class Pool:
                 proxy_headers=route.proxy_headers,
                 ssl=True if request.ssl is None else request.ssl,
                 timeout=_timeout(request.connect_timeout),
+                read_bufsize=_BUFFERED_LITTLE if request.is_taken_slowly else _BUFFERED_BYTES,
                 trace_request_ctx=request,
             )
         except (aiohttp.ClientError, OSError, UnicodeError) as error:
@@ -135,7 +139,6 @@ class Pool:
                 timeout=_NO_TIMEOUT,
                 trace_configs=[*self._trace_configs, *([_trace_connects()] if self._is_foreign(rule) else [])],
                 trust_env=False,
-                read_bufsize=_BUFFERED_BYTES,
             )
             if self._closer is None:
                 # A loop that ends closes its asynchronous generators: so it closes this pool too, without a warning.

@@ -19,6 +19,8 @@ from aiai_async.wire.problems import MAX_ERROR_BYTES
 
 # Below that the answer is read whole: one parse of it costs less than the page faults of decoding it in pieces.
 _SMALL_BYTES: Final = 512_000
+# What tells, while a small answer comes, that an image does.
+_IMAGE: Final = b'"b64_json"'
 
 
 class ReadingClock(Protocol):
@@ -87,16 +89,32 @@ class AnswerReader:
         if self._length is not None and self._length > self._max_bytes:
             raise codec.refuse_length(self._max_bytes)
         piece = await self._response.read()
-        if self._sink is None and self._length == len(piece) < _SMALL_BYTES:
-            # The end is read too: it is what gives the connection back.
-            rest = await self._response.read()
-            if not rest:
-                return self._parse_whole(piece)
-            piece += rest
+        if self._sink is None and self._length is not None and self._length < _SMALL_BYTES:
+            self.text = await self._read_whole(piece, self._length)
+            return self._parse_whole()
         return await self._read_in_pieces(piece)
 
-    def _parse_whole(self, text: bytes) -> ParsedAnswer:
-        self.text = text
+    async def _read_whole(self, piece: bytes, length: int) -> bytes:
+        """Read a small body to its end, of which this is the first piece."""
+        pieces: list[bytes] = []
+        size_bytes, has_image = 0, False
+        # Its end is read in any case: that is what gives the connection back.
+        while piece:
+            pieces.append(piece)
+            size_bytes += len(piece)
+            if size_bytes > self._max_bytes:
+                raise codec.refuse_length(self._max_bytes)
+            if size_bytes < length and not has_image:
+                # The text is short until an image begins.
+                self.text = b"".join(pieces)
+                await self._check_beginning(self.text)
+                has_image = _IMAGE in self.text
+            if has_image:
+                self._clock.note_progress()
+            piece = await self._response.read()
+        return b"".join(pieces)
+
+    def _parse_whole(self) -> ParsedAnswer:
         if not codec.may_be_answer(self.text):
             raise codec.refuse_text(self.text)
         tree = codec.parse_answer(self.text)

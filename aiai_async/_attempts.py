@@ -53,6 +53,7 @@ class Attempts:
         body: the request, encoded.
         headers: header fields by lower-case name, all but the key and the next.
         idempotency_key: the call's `Idempotency-Key`, the same on each attempt.
+        is_taken_slowly: whether the answer goes to a sink.
         asker: who asks for permits.
     """
 
@@ -65,6 +66,7 @@ class Attempts:
         "_deadlines",
         "_headers",
         "_idempotency_key",
+        "_is_taken_slowly",
         "_may_have_been_billed",
         "_now",
         "_options",
@@ -89,6 +91,7 @@ class Attempts:
         body: bytes,
         headers: Mapping[str, str],
         idempotency_key: str,
+        is_taken_slowly: bool,
         asker: Asker,
     ) -> None:
         self._shared: Final = shared
@@ -97,6 +100,7 @@ class Attempts:
         self._body: Final = body
         self._headers: Final = headers
         self._idempotency_key: Final = idempotency_key
+        self._is_taken_slowly: Final = is_taken_slowly
         loop = running_loop()
         # anyio.current_time() finds out first what kind of loop runs: 0.8 us, six times a call.
         self._now: Final = loop.time
@@ -362,6 +366,7 @@ class Attempts:
                 connect_timeout=self._options.timeout.connect,
                 proxy=self._options.proxy,
                 ssl=self._options.ssl,
+                is_taken_slowly=self._is_taken_slowly,
                 on_sent=self._note_sent,
                 on_connected=self._note_connected,
             )

@@ -349,6 +349,7 @@ class AsyncImagesClient:
             body=body,
             headers=merge_headers(options.headers, extra_headers),
             idempotency_key=read_idempotency_key(idempotency_key),
+            is_taken_slowly=sink is not None,
             asker=asker,
         )
         tariff = Tariff.of(sent, options.prices)

@@ -235,6 +235,7 @@ class _Fetch:
                 connect_timeout=self._options.timeout.connect,
                 proxy=self._options.proxy,
                 ssl=self._options.ssl,
+                is_taken_slowly=True,
                 address_rule=self._rule,
             )
         )

@@ -46,6 +46,8 @@ class TransportRequest:
     """The proxy to use; None: whichever the environment names."""
     ssl: ssl_module.SSLContext | bool | None = None
     """How to check the server's certificate; None: as usual, False: not at all."""
+    is_taken_slowly: bool = False
+    """Whether the body is taken as fast as a disk takes it: little of it is to wait in memory."""
     address_rule: AddressRule | None = None
     """Where connections may go; None: anywhere."""
     on_sent: Callable[[], None] = attrs.field(default=_do_nothing, repr=False)
