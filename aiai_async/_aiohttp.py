@@ -39,12 +39,14 @@ _IDLE_SECONDS: Final = 15.0
 _CLOSE_SECONDS: Final = 5.0
 # Image calls are silent for minutes, and middle boxes forget silent connections, some after a minute.
 _KEEP_ALIVE_SECONDS: Final = 45
-# Twice that, four times with aiohttp 3.14, and one read of the socket, 256 KiB, wait in memory. With half of it an
-# image of 2 MB takes a fifth more CPU, since reading is stopped and begun again so often; with aiohttp's own, twice of
-# it, no less, and the peak is 4 MB higher.
+# Four times that (aiohttp 3.14; twice before) and one read of the socket, 256 KiB, wait in memory. By how many requests
+# are under way: with less an image of 2 MB takes a fifth more CPU, since reading is stopped and begun again so often;
+# with more a turn of the event loop, which serves all of them, takes too long.
 _BUFFERED_BYTES: Final = 1 << 17
+_BUFFERED_BYTES_OF_MANY: Final = 1 << 16
+_MANY: Final = 12
 # While a sink waits for its disk: more would be over 1 MiB for each request, with what was decoded of it.
-_BUFFERED_LITTLE: Final = 1 << 16
+_BUFFERED_FOR_SINKS: Final = 1 << 15
 # A client has one or two; more come of redirects, and of views with another base URL or proxy.
 _MOST_ROUTES: Final = 64
 _NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
@@ -65,6 +67,8 @@ class Pool:
         self._proxies: Final[dict[Origin, str | None]] = {}
         self._routes: Final[dict[tuple[str, str | None], _Route]] = {}
         """Those of the API's own URLs, which are few; links to images differ each time."""
+        self.under_way = 0
+        """Requests sent whose answers are not read to their end."""
         self._may_have_tls = connector_factory is not None
         self._closer: AsyncGenerator[None] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -78,6 +82,7 @@ class Pool:
         if request.address_rule is not None:
             _check_literal(route.origin, request.address_rule)
         body = None if request.body is None else _Body(request.body, request)
+        self.under_way += 1
         try:
             response = await session.request(
                 request.method,
@@ -89,16 +94,25 @@ class Pool:
                 proxy_headers=route.proxy_headers,
                 ssl=True if request.ssl is None else request.ssl,
                 timeout=_timeout(request.connect_timeout),
-                read_bufsize=_BUFFERED_LITTLE if request.is_taken_slowly else _BUFFERED_BYTES,
+                read_bufsize=self._choose_buffer(request),
                 trace_request_ctx=request,
             )
         except (aiohttp.ClientError, OSError, UnicodeError) as error:
+            self.under_way -= 1
             if session.closed and (body is None or not body.was_written):
                 raise _unsent(route.origin, "the client was closed") from error
             raise _translate(error, route.origin, request, proxy=route.proxy) from error
+        except BaseException:
+            self.under_way -= 1
+            raise
         if body is None:
             request.on_sent()
-        return Response(response, route.origin)
+        return Response(response, route.origin, self)
+
+    def _choose_buffer(self, request: TransportRequest) -> int:
+        if request.is_taken_slowly:
+            return _BUFFERED_FOR_SINKS
+        return _BUFFERED_BYTES_OF_MANY if self.under_way > _MANY else _BUFFERED_BYTES
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -210,9 +224,10 @@ class _Route:
 class Response:
     """An answer over aiohttp; see `TransportResponse`."""
 
-    __slots__ = ("_content", "_origin", "_response", "headers", "status")
+    __slots__ = ("_content", "_origin", "_pool", "_response", "headers", "status")
 
-    def __init__(self, response: aiohttp.ClientResponse, origin: Origin) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, origin: Origin, pool: Pool) -> None:
+        self._pool: Pool | None = pool
         self._response: Final = response
         self._content: Final = response.content
         self._origin: Final = origin
@@ -228,6 +243,9 @@ class Response:
 
     def close(self) -> None:
         """Give the connection back."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.under_way -= 1
         # Once the end has come, it was given back already; aiohttp's close is 3 us even then.
         if not self._response.closed:
             self._response.close()

@@ -131,6 +131,8 @@ class AnswerReader:
                 if size_bytes > self._max_bytes:
                     raise codec.refuse_length(self._max_bytes)
                 found = scanner.feed(piece)
+                # It has 256 KiB, which would stay in memory while a sink waits for its disk.
+                piece = b""
                 if found:
                     if self._sink is not None:
                         self._clock.pause()

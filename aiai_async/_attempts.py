@@ -140,7 +140,7 @@ class Attempts:
         """
         asked_at = now = self._now()
         self._shared.check_open()
-        permit = self._shared.scheduler.take_nowait(self._asker) if self._permit is None else None
+        permit = self._shared.scheduler.acquire_nowait(self._asker) if self._permit is None else None
         if permit is None:
             permit = await self._queue_up(None if self._permit is None else self._permit.order)
             now = self._now()
@@ -169,7 +169,7 @@ class Attempts:
     async def _queue_up(self, order: int | None) -> Permit:
         bound = self._options.timeout.queue
         try:
-            return await self._shared.scheduler.take(
+            return await self._shared.scheduler.acquire(
                 self._asker, timeout=None if bound is None else max(0.0, bound - self._waited), order=order
             )
         except APIError as error:

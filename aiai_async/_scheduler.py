@@ -15,7 +15,6 @@ import weakref
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Final
 
-import anyio
 import attrs
 
 from aiai_async._errors import (
@@ -73,11 +72,11 @@ class Scheduler:
         self.max_connections: Final = max_connections
         self._desks: Final = PerLoop(lambda: _Desk(limits, max_connections or math.inf))
 
-    def take_nowait(self, asker: Asker) -> Permit | None:
+    def acquire_nowait(self, asker: Asker) -> Permit | None:
         """Let a request go at once where nothing limits it and nothing waits before it; None: it has to wait."""
-        return self._desks.get().find_queue(asker).take_nowait(asker)
+        return self._desks.get().find_queue(asker).acquire_nowait(asker)
 
-    async def take(self, asker: Asker, *, timeout: float | None = None, order: int | None = None) -> Permit:
+    async def acquire(self, asker: Asker, *, timeout: float | None = None, order: int | None = None) -> Permit:
         """Wait until a request may go.
 
         Args:
@@ -91,7 +90,7 @@ class Scheduler:
                 or the account is empty: a copy of what the server said of it.
             ConfigurationError: the client was closed meanwhile.
         """
-        return await self._desks.get().find_queue(asker).take(asker, timeout=timeout, order=order)
+        return await self._desks.get().find_queue(asker).acquire(asker, timeout=timeout, order=order)
 
     def describe(self) -> Limits:
         """Say what is known now of all limits, on all event loops."""
@@ -189,14 +188,21 @@ class Permit:
 class _Entry:
     """One who waits."""
 
-    __slots__ = ("error", "event", "permit", "timeout")
+    __slots__ = ("error", "permit", "timeout", "turn")
 
-    def __init__(self, timeout: float | None) -> None:
-        self.event: Final = anyio.Event()
+    def __init__(self, turn: asyncio.Future[None], timeout: float | None) -> None:
+        # A future, not an event of anyio, which takes 5 us more: of 2,000 requests at once nearly all wait.
+        self.turn: Final = turn
+        """Is done when the wait is over."""
         self.timeout: Final = timeout
         """Seconds it may wait still; None: without a bound."""
         self.permit: Permit | None = None
         self.error: Exception | None = None
+
+    def end(self) -> None:
+        """Wake who waits, unless that was cancelled in this moment."""
+        if not self.turn.done():
+            self.turn.set_result(None)
 
 
 class _Queue:
@@ -218,7 +224,7 @@ class _Queue:
         self.turn = 0
         """The desk's turn when it let a waiter go last."""
 
-    def take_nowait(self, asker: Asker) -> Permit | None:
+    def acquire_nowait(self, asker: Asker) -> Permit | None:
         desk = self.desk
         if desk.room <= 0:
             return None
@@ -229,8 +235,8 @@ class _Queue:
         desk.in_flight += 1
         return Permit(self, ticket, now)
 
-    async def take(self, asker: Asker, *, timeout: float | None, order: int | None) -> Permit:
-        if order is None and (permit := self.take_nowait(asker)) is not None:
+    async def acquire(self, asker: Asker, *, timeout: float | None, order: int | None) -> Permit:
+        if order is None and (permit := self.acquire_nowait(asker)) is not None:
             return permit
         admission, desk = self.admission, self.desk
         waiter = admission.enter(
@@ -240,11 +246,11 @@ class _Queue:
             expires_at=math.inf if timeout is None else desk.now() + timeout,
             order=order,
         )
-        entry = self._entries[waiter] = _Entry(timeout)
+        entry = self._entries[waiter] = _Entry(desk.loop.create_future(), timeout)
         self.pump()
         try:
             if entry.permit is None and entry.error is None:
-                await entry.event.wait()
+                await entry.turn
         except BaseException:
             # Cancelled: perhaps just after it was let go.
             if entry.permit is not None:
@@ -273,7 +279,7 @@ class _Queue:
             self.turn = desk.turn
             entry = self._entries.pop(waiter)
             entry.permit = Permit(self, ticket, desk.now)
-            entry.event.set()
+            entry.end()
         while admission.failed:
             waiter = admission.failed.pop()
             self._fail(self._entries.pop(waiter), waiter)
@@ -294,7 +300,7 @@ class _Queue:
         for waiter in self.admission.failed:
             entry = self._entries.pop(waiter)
             entry.error = make()
-            entry.event.set()
+            entry.end()
         self.admission.failed.clear()
         self.pump()
 
@@ -345,7 +351,7 @@ class _Queue:
             entry.error = _to_rate_limit_error(
                 self.last_refusal, explain_demand(waiter.patience) if is_demand else explain_block(waiter.patience)
             )
-        entry.event.set()
+        entry.end()
 
     def _set_timer(self, at: float) -> None:
         timer = self._timer

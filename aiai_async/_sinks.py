@@ -21,8 +21,9 @@ from aiai_async.wire.images import Found, ImageBuffer, ImageEnd, ImageStart
 
 # What aborting may take: long enough for a slow disk, too short to look like a hang.
 _ABORT_SECONDS: Final = 10.0
-# A hop to a thread costs more than writing the 200 kB that come from a socket at once.
-_COLLECTED_BYTES: Final = 1 << 20
+# A hop to a thread costs as much as writing the 200 kB that come from a socket at once; and while it is written as much
+# again waits in memory, all of which is to stay below 1 MiB.
+_COLLECTED_BYTES: Final = 1 << 18
 _SNIFFED_BYTES: Final = 12
 
 
@@ -48,7 +49,7 @@ class ImageSink(Protocol):
 class FileSink:
     """Writes an image to a file: beside its name first, synced and renamed when it is whole.
 
-    At most about 1 MiB is held in memory. An existing file is replaced at the end; nothing is left behind by `abort`.
+    At most about 1 MiB is held in memory, with what waits to be read. An existing file is replaced at the end; nothing is left behind by `abort`.
 
     Args:
         path: the file, written exactly there: no suffix is added.

@@ -345,7 +345,7 @@ ORIGIN = Origin.of("http://fake.test/v1")
 
 def ask(scheduler: Scheduler, **options: Any) -> Any:
     asker = Asker(origin=ORIGIN, key="key", model=None, cost=Cost(images=1, tokens=0))
-    return scheduler.take(asker, **options)
+    return scheduler.acquire(asker, **options)
 
 
 class TestAHundredThousand:

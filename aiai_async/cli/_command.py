@@ -6,11 +6,10 @@ import functools
 from collections.abc import Sequence
 from typing import Final
 
-import anyio
 import typer
 
 from aiai_async import ImageRequest
-from aiai_async.cli import _dry_run
+from aiai_async.cli import _loop
 from aiai_async.cli._connection import Connection
 from aiai_async.cli._maker import Maker
 from aiai_async.cli._outcomes import Summary, describe_interruption, to_json
@@ -41,7 +40,7 @@ def run(maker: Maker, connection: Connection) -> None:
     try:
         # Around the loop, so that the terminal is put in order whatever ends it.
         with output:
-            summary = anyio.run(_make_all, maker, connection)
+            summary = _loop.run(_make_all, maker, connection)
             output.ended(summary)
     except KeyboardInterrupt:
         say(describe_interruption(maker.outcomes))
@@ -55,8 +54,8 @@ def show_requests(
 ) -> None:
     """Write the requests as they would be sent."""
     output = PlainOutput()
-    shown = anyio.run(functools.partial(_dry_run.show_requests, requests, connection, stream=stream))
-    output.write("\n".join(map(to_json, shown)) if as_json else "\n\n".join(map(_dry_run.to_text, shown)))
+    shown = _loop.run(functools.partial(show_requests, requests, connection, stream=stream))
+    output.write("\n".join(map(to_json, shown)) if as_json else "\n\n".join(map(to_text, shown)))
 
 
 async def _make_all(maker: Maker, connection: Connection) -> Summary:

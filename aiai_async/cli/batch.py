@@ -18,7 +18,7 @@ from aiai_async.bulk.costs import Appraiser
 from aiai_async.bulk.inputs import FORMATS, FileInput, StreamInput
 from aiai_async.bulk.items import RETRIES
 from aiai_async.bulk.job import DEFAULT_CONCURRENCY
-from aiai_async.cli import _options
+from aiai_async.cli import _loop, _options
 from aiai_async.cli._connection import Connection
 from aiai_async.cli._debug import Debug
 from aiai_async.cli._file_limit import raise_file_limit
@@ -155,7 +155,7 @@ def _run(job: BulkJob, connection: Connection, output: JobOutput, *, command: st
     started_at = time.monotonic()
     try:
         with output:
-            result = anyio.run(_run_job, job, connection, output)
+            result = _loop.run(_run_job, job, connection, output)
     except KeyboardInterrupt:
         # Before the job listened to it: nothing was sent.
         say(f"interrupted: nothing was sent; {describe_resuming(command, is_piped=is_piped)}")

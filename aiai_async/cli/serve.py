@@ -17,6 +17,7 @@ import typer
 from aiai_async._errors import ConfigurationError
 from aiai_async._facts import RateLimits
 from aiai_async._log import configure_from_environment
+from aiai_async.cli import _loop
 
 if TYPE_CHECKING:
     from aiai_async.server import LocalServer
@@ -69,7 +70,7 @@ def serve(
         typer.echo(f"error: {exc}", err=True)
         raise typer.Exit(2) from None
     try:
-        anyio.run(functools.partial(_serve_until_told_to_stop, server, host=host, needs_key=api_key is not None))
+        _loop.run(functools.partial(_serve_until_told_to_stop, server, host=host, needs_key=api_key is not None))
     except OSError as exc:
         typer.echo(f"error: can't listen on {host}:{port}: {exc.strerror or exc}; try another --port", err=True)
         raise typer.Exit(1) from None
