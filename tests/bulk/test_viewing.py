@@ -115,7 +115,7 @@ async def test_a_running_job_is_seen_moving(tmp_path: Path) -> None:
     assert all(found.is_running for found in seen)
     assert not view(folder, now=0.0).is_running
     assert sorted(path.name for path in folder.iterdir()) == sorted(
-        ["errors.jsonl", "images", "job.sqlite", "report.html", "results.jsonl"]
+        ["errors.jsonl", "images", "job.sqlite", "report.html", "results.jsonl", "thumbs"]
     )
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from aiai_async import Cost, Image, ImageRequest, ImagesResponse, RateLimitError, Usage
+from aiai_async import Image, ImageRequest, ImagesResponse, RateLimitError, Usage
+from aiai_async._prices import read_prices
+from aiai_async._schemas import Tariff
 from aiai_async.studio.runs import Failure, History, Run, describe_error
 
 
@@ -58,7 +60,7 @@ def test_a_run_says_all_that_the_page_shows() -> None:
         data=(Image(content=b"x", revised_prompt="A red kite"),),
         usage=Usage(total_tokens=5),
         size="1024x1024",
-        cost=Cost(0.5, source="prices", priced_on=dt.date(2026, 1, 2)),
+        tariff=Tariff.of({"model": "m"}, read_prices({"priced_on": dt.date(2026, 1, 2), "m": {"images": 0.5}})),
     )
     run.finish("done", now=14.0, response=response)
     plain = run.to_plain(99.0)
