@@ -51,7 +51,8 @@ def main() -> int:
             growths.append(measure_curve(bench, curve))
             print(*documents.write_growth(growths[-1]), sep="\n", flush=True)
     findings = judge(results)
-    print(*write_findings(findings), sep="\n")
+    if findings:
+        print(*write_findings(findings), sep="\n")
     seconds = time.perf_counter() - began_at
     print(f"{sum(bool(finding.is_met) for finding in findings)} of {len(findings)} bounds met, in {seconds:.0f} s")
     _write(options, results, findings, growths)
@@ -135,7 +136,10 @@ def _to_tree(
         }
         for result in results
     }
-    curves = {growth.curve.name: {"environment": environment, "values": growth.values} for growth in growths}
+    curves = {
+        growth.curve.name: {"environment": environment, "values": growth.values, "failures": growth.failures}
+        for growth in growths
+    }
     return {"scenarios": scenarios, "growth": curves}
 
 

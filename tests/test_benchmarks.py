@@ -140,7 +140,7 @@ def test_growth_is_a_table_by_line_and_point() -> None:
     """Points in their order, on the scale of the plot."""
     curve = next(curve for curve in CURVES if curve.name == "sizes")
     values = {"aiai_async": {2_000_000: {"cpu_ms_per_mb": 0.5}, 100_000: {"cpu_ms_per_mb": 1.5, "peak_mb": 3.0}}}
-    lines = list(documents.write_growth(Growth(curve=curve, values=values)))
+    lines = list(documents.write_growth(Growth(curve=curve, values=values, failures={})))
     assert lines[2:] == [
         "|  | MB per image | CPU ms/MB | peak MB |",
         "| --- | ---: | ---: | ---: |",

@@ -71,6 +71,10 @@ def write_growth(growth: Growth, environment: Mapping[str, str] | None = None) -
             yield write_row([label, f"{point / curve.scale:,g}", *cells])
             label = ""
     yield ""
+    for name, failure in growth.failures.items():
+        yield f"- {name}: failed: {failure}"
+    if growth.failures:
+        yield ""
     if environment is not None:
         yield _write_environment(environment)
         yield ""

@@ -9,7 +9,7 @@ from typing import Any, Final
 import attrs
 
 from .clients import KINDS, OURS, PEER, REFERENCE
-from .rounds import Bench, Measured
+from .rounds import Bench, Measured, MeasurementFailed
 
 
 @attrs.frozen(kw_only=True)
@@ -55,10 +55,13 @@ class Growth:
     curve: Curve
     values: Mapping[str, Mapping[int, Measured]]
     """By label, then by point: the medians."""
+    failures: Mapping[str, str]
+    """By label and point, how the process ended."""
 
 
 def measure_curve(bench: Bench, curve: Curve) -> Growth:
     """Measure a curve; what was measured by a scenario is not measured again where once is enough."""
+    failures: dict[str, str] = {}
     values: dict[str, dict[int, Measured]] = {series.label: {} for series in curve.series}
     for point in curve.quick_points if bench.is_quick else curve.points:
         found: dict[str, list[Measured]] = {}
@@ -67,13 +70,16 @@ def measure_curve(bench: Bench, curve: Curve) -> Growth:
                 if point <= series.most:
                     arguments = series.arguments(point)
                     known = bench.recall(series.load, series.client, arguments) if curve.rounds == 1 else None
-                    measured = known or bench.measure_one(series.load, series.client, arguments)
-                    found.setdefault(series.label, []).append(measured)
+                    try:
+                        measured = known or bench.measure_one(series.load, series.client, arguments)
+                    except MeasurementFailed as error:
+                        failures[f"{series.label}, {point:,}"] = str(error)
+                    else:
+                        found.setdefault(series.label, []).append(measured)
         for label, rounds in found.items():
-            values[label][point] = {
-                name: statistics.median(measured[name] for measured in rounds) for name in rounds[0]
-            }
-    return Growth(curve=curve, values=values)
+            names = set.intersection(*map(set, rounds))
+            values[label][point] = {name: statistics.median(measured[name] for measured in rounds) for name in names}
+    return Growth(curve=curve, values=values, failures=failures)
 
 
 def _in_flight(count: int) -> dict[str, Any]:

@@ -58,8 +58,8 @@ async def job(session: Session, *, count: int) -> Measured:
             "journal_bytes": journal / count,
         }
         if count >= _ENOUGH_FOR_SLOPE:
-            # The first part fills caches of a fixed size.
-            measured["slope_bytes"] = find_slope([each for each in resident if each[0] >= count / 5])
+            # The first part fills caches of a fixed size, and what allocators keep.
+            measured["slope_bytes"] = find_slope([each for each in resident if each[0] >= count / 2])
         return measured
     finally:
         shutil.rmtree(folder)

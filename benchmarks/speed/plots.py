@@ -41,6 +41,8 @@ def draw(growth: Growth, folder: Path) -> None:
     for panel, measure in zip(panels[0], measures, strict=True):
         for label, points in growth.values.items():
             shown = [(x / growth.curve.scale, each[measure]) for x, each in points.items() if each.get(measure, 0) > 0]
+            if not shown:
+                continue
             width = 2.0 if label.startswith(KINDS[OURS].title) else 1.3
             panel.plot(
                 *zip(*shown, strict=True), color=_COLOURS[label], linewidth=width, marker="o", markersize=4, label=label
