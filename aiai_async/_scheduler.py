@@ -208,7 +208,18 @@ class _Entry:
 class _Queue:
     """One queue, and its timer."""
 
-    __slots__ = ("_entries", "_timer", "account", "admission", "desk", "last_refusal", "model", "origin", "turn")
+    __slots__ = (
+        "_entries",
+        "_timer",
+        "_timer_at",
+        "account",
+        "admission",
+        "desk",
+        "last_refusal",
+        "model",
+        "origin",
+        "turn",
+    )
 
     def __init__(
         self, desk: _Desk, account: Account, origin: Origin, model: str | None, declared: RateLimits | None
@@ -221,6 +232,8 @@ class _Queue:
         self.last_refusal: APIError | None = None
         self._entries: Final[dict[Waiter, _Entry]] = {}
         self._timer: asyncio.TimerHandle | None = None
+        # Kept beside the timer: uvloop's doesn't know it where the time was past already.
+        self._timer_at = math.inf
         self.turn = 0
         """The desk's turn when it let a waiter go last."""
 
@@ -356,12 +369,12 @@ class _Queue:
     def _set_timer(self, at: float) -> None:
         timer = self._timer
         if timer is not None:
-            if timer.when() == at and not timer.cancelled():
+            if self._timer_at == at and not timer.cancelled():
                 return
             timer.cancel()
             self._timer = None
         if at < math.inf:
-            self._timer = self.desk.loop.call_at(at, self._wake, at)
+            self._timer, self._timer_at = self.desk.loop.call_at(at, self._wake, at), at
 
     def _wake(self, due_at: float) -> None:
         self._timer = None
