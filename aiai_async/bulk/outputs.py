@@ -98,14 +98,20 @@ def _round(seconds: float | None) -> float | None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Generator[TextIO]:
-    """Open a file that takes the place of `path` when the block ends well, synced."""
+def replacing(path: Path, *, is_synced: bool = True) -> Generator[TextIO]:
+    """Open a file that takes the place of `path` when the block ends well.
+
+    Args:
+        path: of the file.
+        is_synced: whether it is on the disk by then.
+    """
     part = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PART}")
     try:
         with open(part, "w", encoding="utf-8", newline="\n") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if is_synced:
+                os.fsync(file.fileno())
         os.replace(part, path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -84,13 +84,14 @@ class Pieces:
         self._index, self._details, self._lengths = [], [], [0, 0]
 
     def _write(self, kind: str, text: str) -> str:
-        """Write a script that hands a text to the page; one that is there already is the same."""
+        """Write a script that hands a text to the page, unless it is there."""
         content = f"aiaiReport({json.dumps(kind)},{self._number},{json.dumps(text)});\n"
         digest = hashlib.sha256(content.encode()).hexdigest()[:16]
         path = self._folder / f"{kind}-{self._number:04d}-{digest}.js"
-        if not path.exists():
+        if not _holds(path, content):
             self._folder.mkdir(exist_ok=True)
-            with replacing(path) as file:
+            # Hundreds of syncs take seconds. What a loss of power damages is seen, and made again, the next time.
+            with replacing(path, is_synced=False) as file:
                 file.write(content)
         return f"{PIECES}/{path.name}"
 
@@ -106,3 +107,10 @@ class Pieces:
         if not kept:
             with contextlib.suppress(OSError):
                 self._folder.rmdir()
+
+
+def _holds(path: Path, content: str) -> bool:
+    try:
+        return path.read_bytes() == content.encode()
+    except FileNotFoundError:
+        return False
