@@ -28,6 +28,8 @@ _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _AFTER_IHDR: Final = len(_PNG) + 25
 # Two bytes of a segment's length count themselves.
 _LONGEST_SEGMENT: Final = 65_533
+# Four bytes hold the length of a RIFF file, which is even.
+_LONGEST_RIFF: Final = 0xFFFF_FFFE
 _EXIF: Final = b"Exif\0\0"
 _ASCII: Final = b"ASCII\0\0\0"
 _HAS_EXIF: Final = 0x08
@@ -61,6 +63,15 @@ def plan(head: bytes, size_bytes: int, request: Mapping[str, object], *, softwar
     return None
 
 
+def plan_safely(head: bytes, size_bytes: int, request: Mapping[str, object], *, software: str) -> list[Splice] | None:
+    """Find the splices as `plan` does; whatever goes wrong, the file can't hold the request, and stays as it is."""
+    try:
+        return plan(head, size_bytes, request, software=software)
+    except Exception:
+        # Whatever it is: the bytes come from a server, the image is paid for, and no text in it is worth losing it.
+        return None
+
+
 def apply(content: bytes, splices: Sequence[Splice]) -> bytes:
     """Give the bytes of a file after its splices, which come in order."""
     pieces: list[bytes] = []
@@ -73,7 +84,7 @@ def apply(content: bytes, splices: Sequence[Splice]) -> bytes:
 
 def embed(content: bytes, request: Mapping[str, object], *, software: str) -> bytes:
     """Give an image file that holds the request it was made from; one that can't hold it comes back as it is."""
-    splices = plan(content[:HEAD_BYTES], len(content), request, software=software)
+    splices = plan_safely(content[:HEAD_BYTES], len(content), request, software=software)
     return content if splices is None else apply(content, splices)
 
 
@@ -178,6 +189,8 @@ def _plan_webp(head: bytes, size_bytes: int, request: Mapping[str, object], soft
             return None
         splices = [Splice(12, 0, header)]
     grown = riff_bytes + len(chunk) + sum(len(splice.data) - splice.replaced for splice in splices)
+    if grown > _LONGEST_RIFF:
+        return None
     return [Splice(4, 4, struct.pack("<I", grown)), *splices, Splice(end, 0, chunk)]
 
 
@@ -191,6 +204,8 @@ def _make_vp8x(kind: bytes, data: bytes) -> bytes | None:
         width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
         flags |= _HAS_ALPHA if bits >> 28 & 1 else 0
     else:
+        return None
+    if width == 0 or height == 0:
         return None
     sides = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
     return b"VP8X" + struct.pack("<II", 10, flags) + sides

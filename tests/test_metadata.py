@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
+from aiai_async import _metadata
 from aiai_async._metadata import HEAD_BYTES, Splice, apply, embed, plan
 
 REQUEST = {"prompt": "A kite – 灯塔 🪁", "model": "gpt-image-1", "size": "1024x1024", "n": 2}
@@ -133,6 +134,8 @@ OTHERS = {
     "a short webp": FILES["webp"][:16],
     "a webp of an unknown kind": FILES["webp"][:12] + b"VP9 " + FILES["webp"][16:],
     "a webp with a broken picture": FILES["webp"][:23] + bytes(3) + FILES["webp"][26:],
+    "a webp without a width": FILES["webp"][:26] + bytes(2) + FILES["webp"][28:],
+    "a webp without a height": FILES["webp"][:28] + bytes(2) + FILES["webp"][30:],
 }
 
 
@@ -143,13 +146,44 @@ def test_what_cannot_hold_it_stays_as_it_is(name: str) -> None:
     assert embed(OTHERS[name], REQUEST, software="x") == OTHERS[name]
 
 
-@given(st.binary(max_size=80), st.sampled_from([b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF\x30\0\0\0WEBP", b""]))
-def test_any_bytes_are_taken_without_an_error(rest: bytes, start: bytes) -> None:
-    """And what was there is still there, in order."""
+BEGINNINGS = [
+    b"",
+    b"\x89PNG\r\n\x1a\n",
+    b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
+    b"\xff\xd8\xff",
+    b"\xff\xd8\xff\xe0\0\x10",
+    *(b"RIFF\x30\0\0\0WEBP" + kind for kind in (b"", b"VP8X", b"VP8L\0\0\0\0\x2f", b"VP8 \0\0\0\0\0\0\0\x9d\x01\x2a")),
+    b"RIFF\xfe\xff\xff\xffWEBPVP8X",
+]
+
+
+@given(rest=st.binary(max_size=80), start=st.sampled_from(BEGINNINGS), more=st.sampled_from([0, 1, 1 << 33]))
+def test_any_bytes_are_taken_without_an_error(rest: bytes, start: bytes, more: int) -> None:
+    """And what was there is still there, in order; `more` bytes of the file are behind what is looked at."""
     content = start + rest
-    found = plan(content, len(content), REQUEST, software="x")
-    if found is not None:
+    found = plan(content, len(content) + more, REQUEST, software="x")
+    if found is not None and not more:
         assert len(apply(content, found)) == len(content) + sum(len(each.data) - each.replaced for each in found)
+
+
+@given(name=st.sampled_from(list(FILES)), data=st.data())
+def test_a_picture_with_any_bytes_changed_is_taken_without_an_error(name: str, data: st.DataObject) -> None:
+    """As a network or a disk may break it, up to its end or before that."""
+    content = bytearray(FILES[name])
+    for at in data.draw(st.lists(st.integers(0, min(63, len(content) - 1)), max_size=8)):
+        content[at] = data.draw(st.integers(0, 255))
+    cut = bytes(content[: data.draw(st.integers(0, len(content)))])
+    plan(cut[:HEAD_BYTES], len(cut), REQUEST, software="x")
+
+
+def test_whatever_goes_wrong_the_image_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is paid for."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise OverflowError
+
+    monkeypatch.setattr(_metadata, "plan", fail)
+    assert embed(FILES["webp"], REQUEST, software="x") == FILES["webp"]
 
 
 def test_splices() -> None:

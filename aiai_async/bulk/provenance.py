@@ -21,7 +21,7 @@ import attrs
 
 from aiai_async import Image
 from aiai_async._files import PartFile
-from aiai_async._metadata import HEAD_BYTES, Splice, plan
+from aiai_async._metadata import HEAD_BYTES, Splice, plan_safely
 from aiai_async._version import __version__
 from aiai_async.bulk.records import ImageRow, Record
 from aiai_async.bulk.sink import PART
@@ -160,7 +160,7 @@ def embed_in(image: Image, request: Mapping[str, object]) -> Image:
         return image
     with open(path, "rb") as file:
         head = file.read(HEAD_BYTES)
-    splices = plan(head, path.stat().st_size, request, software=SOFTWARE)
+    splices = plan_safely(head, path.stat().st_size, request, software=SOFTWARE)
     if splices is None:
         return image
     part = PartFile(path.with_name(f"{path.name.removesuffix(PART)}-{secrets.token_hex(4)}{PART}"))

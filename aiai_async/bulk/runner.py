@@ -404,6 +404,9 @@ class Runner:
                 image = await anyio.to_thread.run_sync(embed_in, image, item.request, limiter=self._limiter)
             except OSError as error:
                 self.stop(Reason.DISK, f"{self._job.folder} can't be written: {error}")
+            except Exception as error:
+                # Let out, it would cut off the others, and this one would be lost; all are paid for.
+                self.stop(Reason.CONFIGURATION, f"{describe(error)}: a request could not be written into an image")
         return image
 
     def _make_sinks(self, item: Item, k: int) -> Callable[[int], PartSink]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
@@ -13,11 +14,11 @@ import pytest
 from PIL import Image as Picture
 
 from aiai_async import AsyncImagesClient, Image
-from aiai_async.bulk import BulkJob, JobResult, provenance, writer
+from aiai_async.bulk import BulkJob, JobResult, provenance, runner, writer
 from aiai_async.bulk.provenance import embed_in, sidecar_path
 from aiai_async.server import Fault, LocalServer
 
-from .fakes import FakeTransport, client_of, names_in, read_lines, rows_of
+from .fakes import FakeTransport, answer_to, client_of, names_in, read_lines, rows_of
 
 GPT = {"model": "gpt-image-1", "size": "1024x1024", "quality": "low"}
 PROMPTS = ["A kite", "灯塔"]
@@ -216,6 +217,41 @@ async def test_an_image_that_nothing_can_be_written_into_is_kept(
     ((name, sha256, received),) = rows_of(tmp_path / "job", "SELECT name, sha256, received_sha256 FROM images")
     assert digest_of(tmp_path / "job" / "images" / name) == sha256 and received is None
     assert os.listdir(tmp_path / "job" / "images") == [name]
+
+
+def answer_with(content: bytes) -> dict[str, Any]:
+    """An answer with this image."""
+    return {"data": [{"b64_json": base64.b64encode(content).decode()}]}
+
+
+def make_broken_webp() -> bytes:
+    """A picture that says that it is 0 pixels wide."""
+    file = io.BytesIO()
+    Picture.new("RGB", (30, 20)).save(file, "WEBP")
+    return file.getvalue()[:26] + bytes(2) + file.getvalue()[28:]
+
+
+async def test_a_broken_image_is_kept_and_the_others_go_on(tmp_path: Path) -> None:
+    """What can't be read as a picture is paid for too."""
+    broken = make_broken_webp()
+    transport = FakeTransport(lambda body: answer_with(broken) if body["prompt"] == "b" else answer_to(body))
+    async with client_of(transport) as client:
+        result = await BulkJob(["a", "b", "c"], tmp_path / "job", client, embed=True, concurrency=1).run()
+    assert (result.reason, result.done) == ("finished", 3)
+    assert (tmp_path / "job" / "images" / "000001-b-0.webp").read_bytes() == broken
+
+
+async def test_an_error_of_embedding_cuts_off_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it is: the image is as it came, the job stops, and says why."""
+
+    def fail(*_: Any) -> None:
+        raise KeyError("odd")
+
+    monkeypatch.setattr(runner, "embed_in", fail)
+    async with client_of(FakeTransport()) as client:
+        result = await BulkJob(["a", "b"], tmp_path / "job", client, embed=True, concurrency=1).run()
+    assert (result.reason, result.done, result.counts["pending"]) == ("configuration", 1, 1)
+    assert result.message is not None and "KeyError" in result.message and "odd" not in result.message
 
 
 async def test_what_cannot_hold_it_stays_as_it_came(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from aiai_async import _metadata
 from aiai_async.cli import _saving, main
 from aiai_async.server import Fault, LocalServer
 
@@ -107,3 +108,15 @@ def test_batch(server: LocalServer) -> None:
         assert found["sha256"] == image["sha256"] == digest_of(path)
         assert found["received_sha256"] == image["received_sha256"] != image["sha256"]
         assert (found["cost_usd"], found["request_id"]) == (row["cost_usd"], row["request_id"])
+
+
+def test_an_image_that_is_broken_is_saved_as_it_came(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever goes wrong while the request is written into it: it is paid for."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise OverflowError
+
+    monkeypatch.setattr(_metadata, "plan", fail)
+    assert main(["generate", "A kite", *LOW, "--out", "x", "--embed"]) == 0
+    with Image.open("x/a-kite-1.png") as picture:
+        assert "prompt" not in picture.info
