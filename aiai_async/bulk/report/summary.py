@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 import attrs
 
 from aiai_async.bulk.items import Reason, State
+from aiai_async.bulk.limits import counts_images
 from aiai_async.bulk.records import KnownCost, RunRow
 from aiai_async.bulk.report import words
 
@@ -28,10 +30,14 @@ class Limit:
     """What was learned of a limit."""
 
     name: str
+    """What it is called on the page: with the model whose requests it holds back."""
     limit: float
     window: float | None
     """Seconds; None where it is of requests at once."""
     source: str | None
+    counts: str
+    """What it counts, such as images or requests."""
+    model: str | None
 
     @property
     def per_minute(self) -> float | None:
@@ -134,6 +140,9 @@ def to_limits(found: Mapping[str, Mapping[str, object]]) -> list[Limit]:
                 limit=float(limit),  # type: ignore[arg-type] # a number
                 window=float(window) if _is_number(window) else None,  # type: ignore[arg-type] # a number
                 source=None if source is None else str(source),
+                # A name with the model's in it would take requests of gpt-image-1 for images.
+                counts=str(facts.get("name") or name),
+                model=None if facts.get("model") is None else str(facts["model"]),
             )
         )
     return limits
@@ -141,9 +150,13 @@ def to_limits(found: Mapping[str, Mapping[str, object]]) -> list[Limit]:
 
 def find_limit(limits: Sequence[Limit]) -> float | None:
     """Give how many images per minute were allowed: the sum of those of several models; None where that isn't known."""
-    rates = [limit.per_minute for limit in limits if "image" in limit.name]
-    known = [rate for rate in rates if rate]
-    return sum(known) if known else None
+    rates: dict[str, float] = {}
+    for limit in limits:
+        if counts_images(limit.counts) and (rate := limit.per_minute):
+            # Of several windows of a model the narrowest holds.
+            key = limit.model or limit.name
+            rates[key] = min(rate, rates.get(key, math.inf))
+    return sum(rates.values()) if rates else None
 
 
 def _is_number(value: object) -> bool:

@@ -75,6 +75,25 @@ def test_limits() -> None:
     assert "images at once 3 at once –" in text and "images; the limit is 10/min, 40 % of it used" in text
 
 
+def test_limits_of_models_whose_names_speak_of_images() -> None:
+    """Are of what their own names say; of two windows of a model the narrower holds."""
+    facts: list[dict[str, Any]] = [
+        {"name": "requests", "model": "gpt-image-1", "limit": 500, "window": 60},
+        {"name": "tokens", "model": "gpt-image-1", "limit": 100_000, "window": 60},
+        {"name": "concurrency", "model": "gpt-image-1", "limit": 16, "window": None},
+    ]
+    found = to_limits({f"{each['name']} {each['model']}": each for each in facts})
+    assert find_limit(found) is None
+    text = read_text(make_summary(limits=found, runs=[RunRow(run=1)]))
+    assert "images; no limit of images is known" in text and "requests gpt-image-1 500 in 1 min 00 s" in text
+    facts += [
+        {"name": "images", "model": "gpt-image-1", "limit": 20, "window": 60},
+        {"name": "images-per-day", "model": "gpt-image-1", "limit": 14_400, "window": 86_400},
+        {"name": "images", "model": "gpt-image-2", "limit": 5, "window": 60},
+    ]
+    assert find_limit(to_limits({f"{each['name']} {each['model']}": each for each in facts})) == 15.0
+
+
 def test_money() -> None:
     """What isn't known is never 0, and an estimate has the date of its prices."""
     assert "Cost $0.16 of all answers, in US dollars" in read_text(make_summary())
