@@ -12,13 +12,19 @@ import attrs
 
 from aiai_async import ModelPrices
 from aiai_async.bulk.budgets import Budget, Budgets, Charge, Exhausted
-from aiai_async.bulk.costs import Appraiser, JobCost, Spending, format_usd
+from aiai_async.bulk.costs import Appraiser, JobCost, Spending, format_usd, settings_key
+from aiai_async.bulk.counts import Counted, Counts
 from aiai_async.bulk.errors import JobError
 from aiai_async.bulk.items import PAID_STATES, Item, State, money_on, spent_on
 from aiai_async.bulk.journal import Journal
 from aiai_async.bulk.records import Ended
 
 _NOTHING: Final = Charge(0, 0.0)
+# States of items that may have been billed, without an answer that tells what they cost.
+_UNSETTLED: Final = (State.UNFINISHED, State.UNKNOWN)
+# No run has this number.
+_NO_RUN: Final = -1
+_PAGE: Final = 500
 
 
 @attrs.frozen
@@ -52,6 +58,8 @@ class Books:
         self._appraiser: Final = Appraiser(prices)
         self._budgets = Budgets(Budget(max_images), Budget(max_cost))
         self._has_cap: Final = max_cost is not None
+        self._counts: Final = Counts()
+        """Empty without a cap on what the job costs."""
         self._taken: Final[dict[int, _Taken]] = {}
         """By index, of the items that have their place and are not sent yet."""
         self.spending: Spending | None = None
@@ -84,21 +92,57 @@ class Books:
         self._budgets = Budgets(
             Budget(images.limit, spent=self._journal.count_spent()), Budget(cost.limit, spent=spent_cost)
         )
+        if self._has_cap:
+            self._count_unsettled()
+
+    def _count_unsettled(self) -> None:
+        """Count what may have been billed before at what such images are known to cost now."""
+        for settings in self._journal.told():
+            self._counts.tell(settings, 0.0)
+        after = -1
+        while page := self._journal.page(_UNSETTLED, after=after, run=_NO_RUN, limit=_PAGE):
+            for item in page:
+                usd = self._counted_estimate(item) or 0.0
+                before = self._appraiser.price(item.request, n=item.n) if item.estimate is None else item.estimate
+                self._budgets.cost.used += usd - (before or 0.0)
+                self._rest(item, usd)
+            after = page[-1].index
 
     def take(self, item: Item) -> bool:
         """Take what an item may cost more than what is counted for it, if it is left; tell whether it was."""
         taken = self._appraise(item)
-        if not self._budgets.take(taken.charge):
+        if self._is_risky(item, taken) or not self._budgets.take(taken.charge):
             return False
-        if item.state is not State.LINKED:
-            self._taken[item.index] = taken
+        if item.state is State.LINKED:
+            return True
+        self._taken[item.index] = taken
+        if self._has_cap:
+            if item.state is State.UNFINISHED:
+                # It is paid once, and counted as in flight from now on.
+                self._counts.wake(item.index)
+            self._counts.fly(item.index, Counted(settings_key(item.request), item.n, taken.estimate or 0.0))
         return True
+
+    def _is_risky(self, item: Item, taken: _Taken) -> bool:
+        """Tell whether an item has to wait until it is known what images with its settings cost."""
+        limit = self._budgets.cost.limit
+        if limit is None or item.state is State.LINKED:
+            return False
+        left = limit - (self._budgets.cost.used - self._counts.untold_usd)
+        return not self._counts.may_fly(settings_key(item.request), taken.charge.usd, left=left)
 
     def give_back(self, item: Item) -> None:
         """Give back what was taken for an item that was not sent after all."""
         taken = self._taken.pop(item.index, None)
-        if taken is not None:
-            self._budgets.settle(taken=taken.charge, used=_NOTHING)
+        if taken is None:
+            return
+        charge, used = taken.charge, _NOTHING
+        if (counted := self._counts.land(item.index)) is not None:
+            charge = attrs.evolve(charge, usd=counted.usd)
+            if item.state is State.UNFINISHED:
+                used = Charge(0, self._counted_estimate(item) or 0.0)
+                self._rest(item, used.usd)
+        self._budgets.settle(taken=charge, used=used)
 
     def explain(self, item: Item) -> tuple[Exhausted | None, str]:
         """Say which budget has no room for an item, and the figures."""
@@ -115,6 +159,9 @@ class Books:
 
     def describe_hold(self, item: Item) -> str:
         """Say why an item has to wait for those in flight, which may give back some of a budget."""
+        taken = self._appraise(item)
+        if self._is_risky(item, taken) and self._budgets.find_exhausted(taken.charge) is None:
+            return "until one has told what it costs, no more than a quarter of the budget's rest is risked"
         if self._budgets.find_exhausted(self._appraise(item).charge) == "max_cost":
             limit, used = self._budgets.cost.limit or 0.0, self._budgets.cost.used
             return f"{format_usd(used)} of the budget of {format_usd(limit)} are spent or may be"
@@ -132,14 +179,20 @@ class Books:
             is_same: whether it is sent under the key that it has.
         """
         estimate = self._taken.pop(item.index).estimate
+        if (counted := self._counts.flying.get(item.index)) is not None and estimate is not None:
+            # It may be known by now that such images cost more.
+            estimate = counted.usd
         if is_same:
             return attrs.evolve(item, estimate=estimate)
-        return attrs.evolve(
+        sent = attrs.evolve(
             item,
             spent=spent_on(item.state, n=item.n, images=item.images, spent=item.spent),
             spent_cost=self._money_on(item),
             estimate=estimate,
         )
+        # What its earlier key may have cost is in what is spent now.
+        self._counts.wake(item.index)
+        return sent
 
     def settle(self, item: Item, change: Ended, *, before: State, is_put_back: bool) -> None:
         """Count what an item cost instead of what it might have.
@@ -150,15 +203,20 @@ class Books:
             before: how it is counted until now.
             is_put_back: whether it was not sent after all.
         """
+        counted = self._counts.land(item.index) if before is State.UNFINISHED else None
         taken = Charge(
             spent_on(before, n=item.n, images=item.images if before is State.LINKED else 0, spent=item.spent),
             money_on(
                 before,
                 cost=item.cost if before is State.LINKED else None,
-                estimate=item.estimate,
+                estimate=item.estimate if counted is None else counted.usd,
                 spent_cost=item.spent_cost,
             ),
         )
+        estimate = item.estimate if change.estimate is None else change.estimate
+        if self._has_cap and change.state in _UNSETTLED:
+            estimate = max(estimate or 0.0, self._appraiser.dearest(settings_key(item.request)) * item.n)
+            self._rest(item, estimate)
         spent_cost = item.spent_cost if change.spent_cost is None else change.spent_cost
         used = Charge(
             spent_on(
@@ -167,12 +225,7 @@ class Books:
                 images=change.images,
                 spent=item.spent if change.spent is None else change.spent,
             ),
-            money_on(
-                change.state,
-                cost=change.cost,
-                estimate=item.estimate if change.estimate is None else change.estimate,
-                spent_cost=spent_cost,
-            ),
+            money_on(change.state, cost=change.cost, estimate=estimate, spent_cost=spent_cost),
         )
         self._budgets.settle(taken=taken, used=used)
         if before is State.UNFINISHED and not is_put_back:
@@ -181,6 +234,10 @@ class Books:
     def _note(self, item: Item, change: Ended) -> None:
         if change.cost is not None:
             self._appraiser.learn(item.request, usd=change.cost, images=change.images)
+            if self._has_cap:
+                settings = settings_key(item.request)
+                # At once, before the next item is taken: what is in flight is charged as much.
+                self._budgets.cost.used += self._counts.tell(settings, self._appraiser.dearest(settings))
         if self.spending is not None:
             estimate = self._appraiser.price(item.request, n=item.n)
             self.spending.note(estimate=estimate, cost=change.cost, n=item.n, images=change.images)
@@ -200,8 +257,18 @@ class Books:
         return _Taken(Charge(0, (estimate or 0.0) - (counted or 0.0)), estimate)
 
     def _counted_estimate(self, item: Item) -> float | None:
-        """Give what an item was expected to cost when it was last sent; by its price where that was before prices."""
-        return self._appraiser.price(item.request, n=item.n) if item.estimate is None else item.estimate
+        """Give what is counted for an item that may have been billed and whose cost nobody has told.
+
+        That is what it was expected to cost when it was last sent (by its price, where that was before prices), or,
+        under a cap, what such images are known to cost by now.
+        """
+        estimate = self._appraiser.price(item.request, n=item.n) if item.estimate is None else item.estimate
+        if not self._has_cap or item.state not in _UNSETTLED:
+            return estimate
+        return max(estimate or 0.0, self._appraiser.dearest(settings_key(item.request)) * item.n)
+
+    def _rest(self, item: Item, usd: float) -> None:
+        self._counts.rest(item.index, Counted(settings_key(item.request), item.n, usd))
 
     def _money_on(self, item: Item) -> float:
         estimate = self._counted_estimate(item)

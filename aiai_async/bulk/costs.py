@@ -81,23 +81,27 @@ class Appraiser:
     def appraise(self, request: Mapping[str, object], *, n: int) -> float | None:
         """Give the most that a request may cost, by prices and by what such requests have cost; None: not known."""
         usd = self.price(request, n=n)
-        dearest = self._dearest.get(_to_key(request)) if self._dearest else None
+        dearest = self._dearest.get(settings_key(request)) if self._dearest else None
         return usd if dearest is None else max(usd or 0.0, dearest * n)
 
     def price(self, request: Mapping[str, object], *, n: int) -> float | None:
         """Give the most that a request may cost by its price alone; None: not known."""
-        rate = self._find_rate((*_to_key(request), request.get("partial_images")))
+        rate = self._find_rate((*settings_key(request), request.get("partial_images")))
         return None if rate is None else rate.add_up(images=n, text_bytes=n * count_bytes(request))
 
     def learn(self, request: Mapping[str, object], *, usd: float, images: int) -> None:
         """Note what an answer with so many images cost, where that is more than its price."""
         price = self.price(request, n=images)
         if price is None or usd > price:
-            self.learn_price(_to_key(request), usd / max(1, images))
+            self.learn_price(settings_key(request), usd / max(1, images))
 
     def learn_price(self, settings: Settings, usd: float) -> None:
         """Note what an image with these settings cost."""
         self._dearest[settings] = max(usd, self._dearest.get(settings, 0.0))
+
+    def dearest(self, settings: Settings) -> float:
+        """Give the most that an image with these settings has cost, where that was more than its price; else 0."""
+        return self._dearest.get(settings, 0.0)
 
     def add_up(self, outlays: Iterable[Outlay]) -> JobCost:
         """Add up what rows may cost at most by their prices."""
@@ -132,7 +136,8 @@ class Appraiser:
         return self._rates[key]
 
 
-def _to_key(request: Mapping[str, object]) -> Settings:
+def settings_key(request: Mapping[str, object]) -> Settings:
+    """Give what prices depend on of a request."""
     return request.get("model"), request.get("size"), request.get("quality")
 
 

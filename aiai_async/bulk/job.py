@@ -57,7 +57,9 @@ class BulkJob:
             have been billed counts.
         max_cost: US dollars that all runs of the job together may cost. Nothing is sent that could pass it: what is in
             flight counts at the most that it may cost by the client's prices, what may have been billed as spent. An
-            answer that costs more all the same counts as what it cost, and the next ones are expected to cost as much.
+            answer that costs more all the same counts as what it cost, and all in flight and after it with the same
+            model, size and quality as much; until such an answer is there, only a quarter of what is left is risked on
+            them, but at least one item.
             Where a price isn't known, nothing is sent.
         retry: what a run takes up besides what was not finished or failed for now, under a new key: "failed" for good,
             "unknown" (may be paid twice; so may what is made anew because its link can't be fetched), or "all".

@@ -263,6 +263,14 @@ class Journal:
             ).fetchall()
         return [((model, size, quality), usd) for model, size, quality, usd in found]
 
+    def told(self) -> list[Settings]:
+        """Give the settings of which an answer has told what it cost."""
+        with self._lock:
+            found = self._connection.execute(
+                f"SELECT DISTINCT {schema.SETTINGS} FROM items WHERE cost IS NOT NULL"
+            ).fetchall()
+        return [(model, size, quality) for model, size, quality in found]
+
     def records(self, states: Sequence[State] | None = None, *, other_than: State | None = None) -> Iterator[Record]:
         """Give all items with their images, by index, in constant memory."""
         where, values = "1", list[str]()

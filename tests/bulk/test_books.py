@@ -26,6 +26,7 @@ from aiai_async.bulk.records import Ended, ImageRow, Record, Started
 
 from .test_drafts import make_draft, row
 
+SIZES = ("256x256", "512x512", "1024x1024")
 PRICES = {"painter": ModelPrices(images={"256x256": 0.02, "512x512": 0.05, "1024x1024": 0.07})}
 STATES = (State.UNFINISHED, *takes_up("all"))
 ERRORS: dict[str, Exception] = {
@@ -45,17 +46,22 @@ class InFlight:
 
 
 class Ledger(RuleBasedStateMachine):
-    """Sends and ends items, crashes, begins anew; a server bills each key once, at most what was expected."""
+    """Sends and ends items, crashes, begins anew; a server bills each key once.
+
+    It bills at most what was expected, or up to four times as much. Then it bills the same for all images with the same
+    settings, and says so in its answers; what may be paid twice is not asked for again.
+    """
 
     @initialize(
         cap=st.floats(0, 0.8),
+        dearness=st.none() | st.fixed_dictionaries({size: st.floats(0, 4) for size in (*SIZES, None)}),
         rows=st.lists(
-            st.tuples(st.sampled_from(["256x256", "512x512", "1024x1024", None]), st.integers(1, 3)),
+            st.tuples(st.sampled_from([*SIZES, None]), st.integers(1, 3)),
             min_size=1,
-            max_size=6,
+            max_size=9,
         ),
     )
-    def begin(self, cap: float, rows: list[tuple[str | None, int]]) -> None:
+    def begin(self, cap: float, dearness: dict[str | None, float] | None, rows: list[tuple[str | None, int]]) -> None:
         self.folder = Path(tempfile.mkdtemp())
         self.path = self.folder / "job.sqlite"
         sizes = [{} if size is None else {"size": size} for size, _ in rows]
@@ -66,6 +72,10 @@ class Ledger(RuleBasedStateMachine):
         """What the server billed, by key: a request that comes twice under one key is billed once."""
         self.keys = 0
         self.run = 0
+        self.dearness = dearness
+        self.states = STATES if dearness is None else (State.UNFINISHED, *takes_up(None))
+        self.allowed = 0.0
+        """What single items were let go for though they could pass the cap: one has to be, to learn what it costs."""
         self.open()
 
     def open(self) -> None:
@@ -75,7 +85,7 @@ class Ledger(RuleBasedStateMachine):
         self.in_flight: list[InFlight] = []
         self.places: list[Item] = []
         self.books = Books(self.journal, PRICES, max_images=None, max_cost=self.cap)
-        self.books.open(STATES)
+        self.books.open(self.states)
 
     def teardown(self) -> None:
         if hasattr(self, "journal"):
@@ -85,13 +95,18 @@ class Ledger(RuleBasedStateMachine):
     @rule(place=st.integers(0, 5))
     def take_a_place(self, place: int) -> None:
         """As the runner does it: what this run did not take up yet, if there is room."""
-        found = self.journal.page(STATES, after=-1, run=self.run, limit=10)
+        found = self.journal.page(self.states, after=-1, run=self.run, limit=10)
         held = {item.index for item in self.places}
         free = [item for item in found if item.index not in held]
         if free:
             item = free[place % len(free)]
+            counts, used = self.books._counts, self.books.used.usd
+            untold, is_alone = counts.untold_usd, not counts._untold_flying
             if self.books.take(item):
                 self.places.append(item)
+                if counts.untold_usd > untold and 4 * counts.untold_usd > self.cap - (used - untold) + 1e-9:
+                    assert is_alone
+                    self.allowed += 3 * counts.flying[item.index].usd
 
     @precondition(lambda self: self.places)
     @rule(is_sent=st.booleans())
@@ -131,7 +146,7 @@ class Ledger(RuleBasedStateMachine):
         item = flight.item
         assert item.estimate is not None
         if ending in ("done", "linked", "unknown", "crash"):
-            self.bills.setdefault(flight.key, share * item.estimate)
+            self.bills.setdefault(flight.key, self.bill(item, share))
         if ending == "crash":
             self.crash()
             return
@@ -151,13 +166,25 @@ class Ledger(RuleBasedStateMachine):
                 images=item.n,
                 rows=rows,
                 is_answer=True,
-                cost=self.bills[flight.key] if says_cost else None,
-                cost_source="prices" if says_cost else None,
+                cost=self.bills[flight.key] if says_cost or self.dearness else None,
+                cost_source="prices" if says_cost or self.dearness else None,
             )
         else:
             change = failed(item, ERRORS[ending], run=self.run, at=2.0, elapsed=1.0)
+            if item.state is State.UNFINISHED and change.state is State.FAILED:
+                # What an earlier attempt was billed is never told.
+                self.allowed += 3 * item.estimate
         self.journal.apply([change])
         self.books.settle(item, change, before=State.UNFINISHED, is_put_back=ending == "put back")
+
+    def bill(self, item: Item, share: float) -> float:
+        """What the server bills for an item."""
+        assert item.estimate is not None
+        if self.dearness is None:
+            return share * item.estimate
+        size = item.request.get("size")
+        assert size is None or isinstance(size, str)
+        return self.dearness[size] * PRICES["painter"].images["", size or SIZES[-1]] * item.n
 
     @rule()
     def crash(self) -> None:
@@ -168,7 +195,7 @@ class Ledger(RuleBasedStateMachine):
     @invariant()
     def the_cap_is_never_passed(self) -> None:
         if hasattr(self, "journal"):
-            assert sum(self.bills.values()) <= self.cap + 1e-9
+            assert sum(self.bills.values()) <= self.cap + (self.allowed if self.dearness else 0.0) + 1e-9
 
     @invariant()
     def the_ledger_is_the_sum_of_the_items(self) -> None:
@@ -180,7 +207,16 @@ class Ledger(RuleBasedStateMachine):
             money_on(item.state, cost=item.cost, estimate=item.estimate, spent_cost=item.spent_cost) for item in items
         )
         assert self.journal.count_spent_cost() == pytest.approx(total)
-        waiting = sum(self.books._taken[item.index].charge.usd for item in self.places)
+        # Under the cap what may have been billed counts at what such images are known to cost by now.
+        counted = self.books._counted_estimate
+        total = sum(
+            money_on(item.state, cost=item.cost, estimate=counted(item), spent_cost=item.spent_cost) for item in items
+        )
+        waiting = sum(
+            self.books._counts.flying[item.index].usd
+            - ((counted(item) or 0.0) if item.state is State.UNFINISHED else 0.0)
+            for item in self.places
+        )
         assert self.books.used.usd == pytest.approx(total + waiting)
         images = sum(self.books._taken[item.index].charge.images for item in self.places)
         assert self.books.used.images == self.journal.count_spent() + images
@@ -190,7 +226,7 @@ class Ledger(RuleBasedStateMachine):
         assert all(item.cost is None or item.state in PAID_STATES for item in items)
 
 
-Ledger.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+Ledger.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 TestLedger = Ledger.TestCase
 
 
@@ -241,6 +277,55 @@ def test_what_costs_more_than_expected_is_expected_to_cost_as_much_from_then_on(
     journal, books = open_books(tmp_path / "job.sqlite", max_cost=0.25)
     assert books.take(second) and books.used.usd == pytest.approx(0.2)
     assert not books.take(fourth) or books.used.usd == pytest.approx(0.25)
+    journal.close()
+
+
+def test_what_is_in_flight_counts_as_dear_as_its_like_at_once(tmp_path: Path) -> None:
+    """Also what may have been billed before, in this process and in the next one."""
+    sizes = ["256x256", "512x512", "256x256", "256x256", "256x256"]
+    lines = [row(line, f"p{line}", size=size) for line, size in enumerate(sizes, 1)]
+    make_draft(tmp_path / "job.sqlite", lines, model="painter")
+    journal, books = open_books(tmp_path / "job.sqlite", max_cost=1)
+    first, other, flying, unknown, placed = journal.page([State.PENDING], after=-1, run=1, limit=9)
+    sent = send(journal, books, first)
+    send(journal, books, other)
+    send(journal, books, flying)
+    lost = send(journal, books, unknown)
+    change = failed(lost, ERRORS["unknown"], run=1, at=2.0, elapsed=1.0)
+    journal.apply([change])
+    books.settle(lost, change, before=State.UNFINISHED, is_put_back=False)
+    assert books.take(placed)
+    assert books.used.usd == pytest.approx(4 * 0.02 + 0.05)
+    answer(journal, books, sent, cost=0.1)
+    assert books.used.usd == pytest.approx(4 * 0.1 + 0.05)
+    assert books.send(placed, is_same=False).estimate == pytest.approx(0.1)
+    journal.close()
+    journal, books = open_books(tmp_path / "job.sqlite", max_cost=1)
+    assert books.used.usd == pytest.approx(3 * 0.1 + 0.05)
+    (again,) = [item for item in journal.page([State.UNFINISHED], after=-1, run=9, limit=9) if item.index == 2]
+    assert books.take(again) and books.used.usd == pytest.approx(3 * 0.1 + 0.05)
+    assert books.send(again, is_same=True).estimate == pytest.approx(0.1)
+    journal.close()
+
+
+def test_little_is_risked_until_the_first_answer(tmp_path: Path) -> None:
+    """A quarter of what is left; one item goes in any case, and it is said what the others wait for."""
+    make_draft(
+        tmp_path / "job.sqlite", [row(line, f"p{line}", size="256x256") for line in range(1, 9)], model="painter"
+    )
+    journal, books = open_books(tmp_path / "job.sqlite", max_cost=0.16)
+    items = journal.page([State.PENDING], after=-1, run=1, limit=9)
+    assert [books.take(item) for item in items[:3]] == [True, True, False]
+    assert (
+        books.describe_hold(items[2])
+        == "until one has told what it costs, no more than a quarter of the budget's rest is risked"
+    )
+    sent = books.send(items[0], is_same=False)
+    answer(journal, books, sent, cost=0.02)
+    assert [books.take(item) for item in items[2:]] == [True] * 6
+    journal.close()
+    journal, books = open_books(tmp_path / "job.sqlite", max_cost=0.07)
+    assert books.take(items[1]) and books.take(items[2]) and not books.take(items[3])
     journal.close()
 
 

@@ -101,6 +101,44 @@ async def test_what_a_server_charges_more_counts_as_what_it_is(tmp_path: Path) -
     assert len(transport.bodies) == 2
 
 
+@pytest.mark.parametrize("concurrency", [16, 64])
+async def test_a_server_four_times_as_dear_does_not_pass_the_cap(tmp_path: Path, concurrency: int) -> None:
+    """However many may be in flight: until the first one has told what it costs, little is risked."""
+    one = estimate_cost({**GPT, "prompt": "prompt 00"})
+    assert one is not None and 0.0109 < one < 0.011
+    risked, in_flight = min(concurrency, 22), asyncio.Event()
+
+    async def answer(body: dict[str, Any]) -> Any:
+        if transport.in_flight == risked:
+            in_flight.set()
+        await in_flight.wait()
+        return as_json(200, answer_to(body), **{"x-litellm-response-cost": "0.04"})
+
+    transport = FakeTransport(answer)
+    prompts = [f"prompt {number:02d}" for number in range(80)]
+    async with client_of(transport) as client:
+        job = BulkJob(prompts, tmp_path / "job", client, max_cost=1, concurrency=concurrency, defaults=GPT)
+        result = await job.run()
+    assert len(transport.bodies) == 25 and result.cost == pytest.approx(1.0)
+    assert (result.reason, result.done) == ("budget", 25)
+    assert transport.most_in_flight <= risked
+
+
+async def test_a_wide_cap_slows_nothing(tmp_path: Path) -> None:
+    """As many are in flight from the beginning as without one."""
+    in_flight = asyncio.Event()
+
+    async def answer(body: dict[str, Any]) -> Any:
+        if transport.in_flight == 6:
+            in_flight.set()
+        await in_flight.wait()
+        return answer_to(body)
+
+    transport = FakeTransport(answer)
+    result = await run(tmp_path / "job", transport, max_cost=24 * EACH, concurrency=6)
+    assert result.done == 6 and transport.most_in_flight == 6
+
+
 async def test_answers_that_say_nothing_of_their_cost(tmp_path: Path) -> None:
     """Count at their estimate for the cap; what is shown is not known."""
     transport = FakeTransport(lambda body: {"data": answer_to(body)["data"]})
@@ -134,7 +172,9 @@ async def test_progress_tells_that_the_rest_waits_for_what_is_in_flight(tmp_path
     told = asyncio.Event()
 
     async def late(body: dict[str, Any]) -> Any:
-        await told.wait()
+        if body["prompt"] != PROMPTS[0]:
+            # The first one tells what such images cost, so that more may be in flight.
+            await told.wait()
         return answer_to(body, images=1)
 
     def listen(progress: Progress) -> None:
@@ -143,8 +183,8 @@ async def test_progress_tells_that_the_rest_waits_for_what_is_in_flight(tmp_path
             told.set()
 
     for limits, words in (
-        ({"max_cost": 5 * EACH}, "$0.064 of the budget of $0.08 are spent or may be"),
-        ({"max_images": 5}, "4 of the budget of 5 images are spent or may be"),
+        ({"max_cost": 5 * EACH}, "$0.08 of the budget of $0.08 are spent or may be"),
+        ({"max_images": 5}, "5 of the budget of 5 images are spent or may be"),
     ):
         waits: list[str] = []
         told.clear()
