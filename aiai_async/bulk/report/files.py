@@ -33,7 +33,7 @@ from aiai_async.bulk.report.thumbnails import GONE, PLAIN, Made, explain_absence
 from aiai_async.bulk.report.timeline import Timeline
 
 _LOCK: Final = "report.lock"
-# A page is read and written in seconds, its thumbnails in minutes.
+# A page is read and written in seconds.
 _LOCK_SECONDS: Final = 30.0
 _MOST_MODELS: Final = 100
 _OTHER_MODELS: Final = "other models"
@@ -57,7 +57,7 @@ def report_on(folder: Path, *, on_made: Callable[[Made], object] = lambda _: Non
     try:
         journal = Journal(folder / JOURNAL, read_only=True)
         try:
-            return write_report(journal, folder, is_under_way=is_running(folder), on_made=on_made)
+            return write_report(journal, folder, may_be_under_way=True, on_made=on_made)
         finally:
             journal.close()
     except OSError as error:
@@ -70,7 +70,7 @@ def write_report(
     journal: Journal,
     folder: Path,
     *,
-    is_under_way: bool = False,
+    may_be_under_way: bool = False,
     thumbnail_time: float | None = None,
     on_made: Callable[[Made], object] = lambda _: None,
 ) -> Path:
@@ -79,7 +79,8 @@ def write_report(
     Args:
         journal: of the job.
         folder: the job's.
-        is_under_way: whether another process goes on with the job.
+        may_be_under_way: whether a run may go on with the job meanwhile, in this process or another; it is looked at
+            when the journal is read.
         thumbnail_time: seconds after which no thumbnail is begun; the page shows the images themselves then. None: all
             that are missing are made.
         on_made: is told of the thumbnails that are made, often.
@@ -89,12 +90,12 @@ def write_report(
         JobError: another process is writing it, and doesn't come to an end.
         sqlite3.Error: the journal can't be read.
     """
-    with _held(folder):
-        tidy(folder, now=time.time())
-        deadline = None if thumbnail_time is None else time.monotonic() + thumbnail_time
-        made = make_thumbnails(folder, journal.image_names(), deadline=deadline, on_made=on_made)
-        with journal.snapshot():
-            _write(journal, folder, made, is_under_way=is_under_way)
+    # Thumbnails may take minutes, and nobody is kept waiting for them: each is whole or not there, whoever makes it.
+    tidy(folder, now=time.time())
+    deadline = None if thumbnail_time is None else time.monotonic() + thumbnail_time
+    made = make_thumbnails(folder, journal.image_names(), deadline=deadline, on_made=on_made)
+    with _held(folder), journal.snapshot():
+        _write(journal, folder, made, may_be_under_way=may_be_under_way)
     return folder / REPORT
 
 
@@ -116,9 +117,12 @@ def _held(folder: Path) -> Generator[None]:
         lock.release()
 
 
-def _write(journal: Journal, folder: Path, made: Made, *, is_under_way: bool) -> None:
+def _write(journal: Journal, folder: Path, made: Made, *, may_be_under_way: bool) -> None:
     now = time.time()
     runs = journal.runs()
+    # A run that has ended holds its folder until its own page is written, which this one must not gainsay.
+    has_ended = bool(runs) and runs[-1].ended_at is not None
+    is_under_way = may_be_under_way and not has_ended and is_running(folder)
     timeline = Timeline.of(runs, journal.extents(), now=now if is_under_way else None)
     reader = _Reader(folder, History(timeline))
     for record in journal.records():

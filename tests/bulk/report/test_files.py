@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from aiai_async.bulk import JobError
@@ -233,6 +234,35 @@ def test_a_job_that_runs(tmp_path: Path) -> None:
     page = (folder / "report.html").read_text()
     assert "The last run was cut off, for instance by a crash." in page
     assert names_in(folder) == ["images", "job.sqlite", "report.html"]
+
+
+@pytest.mark.parametrize("has_closed", [True, False], ids=["closed", "about to close"])
+def test_a_job_that_ends_while_thumbnails_are_made(tmp_path: Path, has_closed: bool) -> None:
+    """Writes its own page meanwhile, waiting for nothing; the one that was begun before doesn't say it is under way."""
+    folder = make_job(tmp_path / "job", ["a"] * 10, pictures=tmp_path / "pictures")
+    lock = FolderLock.take(folder)
+    journal = Journal(folder / "job.sqlite")
+    running = RunRow(run=3, started_at=1_700_060_000.0)
+    journal.note_run(running)
+    journal.apply([], run=3)
+    pages: list[str] = []
+
+    def end(_: object) -> None:
+        if not pages:
+            journal.note_run(attrs.evolve(running, ended_at=1_700_060_009.0, reason="finished"))
+            journal.apply([])
+            pages.append(write_report(journal, folder, thumbnail_time=0.0).read_text())
+            if has_closed:
+                journal.close()
+                lock.release()
+
+    report_on(folder, on_made=end)
+    if not has_closed:
+        journal.close()
+        lock.release()
+    pages.append((folder / "report.html").read_text())
+    for page in pages:
+        assert "Finished: 10 of 10 items done." in page and "Under way" not in page and "is under way" not in page
 
 
 def test_all_of_it_is_of_one_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
