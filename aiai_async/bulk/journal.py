@@ -87,6 +87,11 @@ class Journal:
         with self._lock:
             self._apply(changes, run=run)
 
+    def replace_row(self, index: int, row: ImageRow) -> None:
+        """Write what is known of an image of an item; its rename is not known to be on the disk then."""
+        with self._lock:
+            self._put_rows(index, [row])
+
     def note_run(self, run: RunRow) -> None:
         """Note how a run goes, or went; written with the next change. This alone takes no turn and blocks nobody."""
         self._run = run
@@ -480,9 +485,12 @@ class Journal:
         )
         if change.is_answer:
             execute("DELETE FROM images WHERE item = ?", (change.index,))
+        self._put_rows(change.index, change.rows)
+
+    def _put_rows(self, index: int, rows: Iterable[ImageRow]) -> None:
         self._connection.executemany(
             f"INSERT OR REPLACE INTO images (item, {IMAGE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [(change.index, *attrs.astuple(row)) for row in change.rows],
+            [(index, *attrs.astuple(row)) for row in rows],
         )
 
     def _roll_back(self) -> None:

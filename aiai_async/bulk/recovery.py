@@ -23,7 +23,6 @@ from aiai_async.bulk.writer import rename
 
 LOST: Final = "LostImage"
 """The error's type of an item whose image was made and is not there any more."""
-_CHUNK_BYTES: Final = 1 << 20
 
 
 @attrs.frozen(kw_only=True)
@@ -74,14 +73,18 @@ def _finish_renames(journal: Journal, images: Path) -> tuple[int, dict[int, str]
     for index, row in journal.unplaced():
         assert row.name is not None
         path = images / row.name
-        if row.part is not None and (images / row.part).exists():
-            if _is_whole(images / row.part, row):
-                rename(images / row.part, path)
-                renamed += 1
-            else:
+        part = None if row.part is None else images / row.part
+        found = part if part is not None and part.exists() else path
+        if found.exists():
+            whole = _find_whole(found, row)
+            if whole is None:
                 damaged[index] = row.name
-        elif path.exists() and not _is_whole(path, row):
-            damaged[index] = row.name
+            else:
+                if whole is not row:
+                    journal.replace_row(index, whole)
+                if found is part:
+                    rename(found, path)
+                    renamed += 1
         settled.add(index)
     if settled:
         sync_folder(images)
@@ -89,14 +92,21 @@ def _finish_renames(journal: Journal, images: Path) -> tuple[int, dict[int, str]
     return renamed, damaged
 
 
-def _is_whole(path: Path, row: ImageRow) -> bool:
-    if path.stat().st_size != row.size_bytes:
-        return False
-    digest = hashlib.sha256()
+def _find_whole(path: Path, row: ImageRow) -> ImageRow | None:
+    """Give the row that tells of a file: its own, or that of the image as it came; None where it is damaged.
+
+    A file with its request in it takes the place of the one that came, and a loss of power may take that back.
+    """
+    size_bytes = path.stat().st_size
+    if size_bytes != row.size_bytes and row.received_sha256 is None:
+        return None
     with open(path, "rb") as file:
-        while piece := file.read(_CHUNK_BYTES):
-            digest.update(piece)
-    return digest.hexdigest() == row.sha256
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest == row.sha256:
+        return row if size_bytes == row.size_bytes else None
+    if digest == row.received_sha256:
+        return attrs.evolve(row, sha256=digest, size_bytes=size_bytes, received_sha256=None)
+    return None
 
 
 def _missing(journal: Journal, images: Path, state: State) -> Iterator[tuple[int, str]]:

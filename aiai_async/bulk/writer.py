@@ -131,6 +131,9 @@ class Writer:
 
     def _write_now(self, changes: Sequence[Started | Ended]) -> None:
         stale = self._find_stale(changes)
+        if any(row.part is not None and row.received_sha256 is not None for row in _rows_of(changes)):
+            # A file with its request in it took the place of the one that came: before the row says which it is.
+            sync_folder(self._images)
         try:
             self._journal.apply(changes)
         except sqlite3.Error:
@@ -142,6 +145,9 @@ class Writer:
             for row in change.rows:
                 if row.name is not None and row.part is not None:
                     rename(self._images / row.part, self._images / row.name)
+                    if not self._has_sidecars:
+                        # It would tell of an earlier image under this name.
+                        sidecar_path(self._images / row.name).unlink(missing_ok=True)
             if self._has_sidecars:
                 self._write_sidecars(change.index, [row.name for row in change.rows if row.name is not None])
         for name in stale:
@@ -178,6 +184,10 @@ class _Change:
         self.event: Final = anyio.Event()
         self.is_done = False
         self.error: Exception | None = None
+
+
+def _rows_of(changes: Sequence[Started | Ended]) -> list[ImageRow]:
+    return [row for change in changes if isinstance(change, Ended) for row in change.rows]
 
 
 def _has_parts(rows: Sequence[ImageRow]) -> bool:

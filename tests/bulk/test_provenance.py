@@ -184,6 +184,70 @@ async def test_a_crash_between_image_and_sidecar(tmp_path: Path, monkeypatch: py
     assert found["sha256"] == digest_of(folder / "images" / "000000-a-kite-0.png")
 
 
+async def test_an_image_made_anew_without_a_sidecar(tmp_path: Path) -> None:
+    """Has none of the image that was there before."""
+    folder = tmp_path / "job"
+    async with LocalServer() as server:
+        await run(folder, server, ["A kite"], sidecar=True)
+        (folder / "images" / "000000-a-kite-0.png").unlink()
+        await run(folder, server, ["A kite"], retry="unknown")
+        assert len(server.requests) == 2
+    assert os.listdir(folder / "images") == ["000000-a-kite-0.png"]
+
+
+@pytest.mark.parametrize("is_renamed", [False, True], ids=["part", "named"])
+async def test_a_loss_of_power_that_takes_back_what_was_embedded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_renamed: bool
+) -> None:
+    """The image as it came is kept, with its own sha256: it is paid for."""
+    folder = tmp_path / "job"
+    (folder / "images").mkdir(parents=True)
+
+    def die(*_: Any) -> None:
+        raise Died
+
+    async with LocalServer() as server:
+        await run(tmp_path / "plain", server, ["A kite"])
+        received = (tmp_path / "plain" / "images" / "000000-a-kite-0.png").read_bytes()
+        with monkeypatch.context() as patch:
+            patch.setattr(writer, "rename", die)
+            with pytest.raises((Died, BaseExceptionGroup)):
+                await run(folder, server, ["A kite"], embed=True)
+        (part,) = (folder / "images").iterdir()
+        assert part.read_bytes() != received
+        # As if the folder had not been synced after the file with the request took this name.
+        part.write_bytes(received)
+        if is_renamed:
+            part.rename(folder / "images" / "000000-a-kite-0.png")
+        sent = len(server.requests)
+        result = await run(folder, server, ["A kite"], sidecar=True)
+        assert (result.exit_code, result.recovery.lost, len(server.requests)) == (0, 0, sent)
+    path = folder / "images" / "000000-a-kite-0.png"
+    assert path.read_bytes() == received
+    (row,) = read_lines(result.results_path)
+    (image,) = row["images"]
+    assert image["sha256"] == digest_of(path) and image["size_bytes"] == len(received)
+    assert "received_sha256" not in image and read_sidecar(folder, path.name)["sha256"] == digest_of(path)
+
+
+async def test_the_folder_is_synced_before_the_row_of_what_was_embedded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that no loss of power leaves a row that tells of another file; where it can't be, there is no row."""
+
+    def refuse(folder: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    async with LocalServer() as server:
+        with monkeypatch.context() as patch:
+            patch.setattr(writer, "sync_folder", refuse)
+            result = await run(tmp_path / "job", server, ["A kite"], embed=True)
+        assert result.reason == "disk" and result.counts["unfinished"] == 1
+        assert rows_of(tmp_path / "job", "SELECT count(*) FROM images") == [(0,)]
+        assert (await run(tmp_path / "job", server, ["A kite"], embed=True)).done == 1
+        assert len({request.headers["idempotency-key"] for request in server.requests}) == 1
+
+
 async def test_a_sidecar_that_cannot_be_written_stops_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The image is there and has its row; the next run goes on."""
 
