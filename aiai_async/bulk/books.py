@@ -83,6 +83,7 @@ class Books:
         before = self._appraiser.add_up(self._journal.outlays(PAID_STATES, are_unpriced=True))
         if self._has_cap:
             _require_prices(left, before)
+        self._journal.note_price_dates((*left.priced_on, *before.priced_on))
         known = self._journal.cost()
         self.spending = Spending(known=known.usd, unknown=known.unknown, left=left)
         for settings, usd in self._journal.dearest():

@@ -99,6 +99,8 @@ class Item:
     """US dollars that it was expected to cost at most when it was last sent; None where that wasn't known."""
     spent_cost: float = 0.0
     """US dollars that earlier keys of it may have cost."""
+    earlier_cost: float = 0.0
+    """US dollars of that which answers are known to have cost."""
 
 
 PAID_STATES: Final = (State.DONE, State.LINKED, State.UNKNOWN, State.UNFINISHED)

@@ -7,6 +7,7 @@ for the disk once (`writer`). It decides nothing: states come from `items`, file
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import json
 import sqlite3
 import threading
@@ -133,6 +134,17 @@ class Journal:
         with self._lock:
             return float(self._read_meta("confirmed_usd") or 0.0)
 
+    def note_price_dates(self, dates: Iterable[dt.date]) -> None:
+        """Note of which days the prices are by which costs were estimated, besides those of earlier runs."""
+        with self._lock:
+            every = sorted({*self._read_price_dates(), *(date.isoformat() for date in dates)})
+            self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('priced_on', ?)", (json.dumps(every),))
+
+    def price_dates(self) -> list[str]:
+        """Give of which days the prices are by which costs were estimated, as YYYY-MM-DD, in order."""
+        with self._lock:
+            return self._read_price_dates()
+
     def note_limits(self, limits: Mapping[str, Mapping[str, object]]) -> None:
         """Write what was learned of the limits, for the report."""
         with self._lock:
@@ -203,13 +215,23 @@ class Journal:
         return [RunRow(**dict(zip(names, row, strict=True))) for row in found]
 
     def cost(self) -> KnownCost:
-        """Add up what the answers of the items cost, as far as that is known."""
+        """Add up what all answers cost, as far as that is known, also those of items that were made anew after that."""
         with self._lock:
             usd, unknown = self._connection.execute(
-                "SELECT total(cost), coalesce(sum(cost IS NULL AND state IN (?, ?)), 0) FROM items WHERE state <> ?",
+                "SELECT total(cost) + total(earlier_cost), coalesce(sum(cost IS NULL AND state IN (?, ?)), 0)"
+                " FROM items WHERE state <> ?",
                 (State.DONE.value, State.LINKED.value, State.PENDING.value),
             ).fetchone()
         return KnownCost(usd=usd, unknown=unknown)
+
+    def count_unpriced(self) -> int:
+        """Count the items that may have been billed, and of which nothing says how much that may be."""
+        with self._lock:
+            (number,) = self._connection.execute(
+                "SELECT count(*) FROM items WHERE state IN (?, ?) AND cost IS NULL AND estimate IS NULL",
+                (State.UNKNOWN.value, State.UNFINISHED.value),
+            ).fetchone()
+        return int(number)
 
     def count(self) -> dict[State, int]:
         """Count the items by state."""
@@ -406,6 +428,10 @@ class Journal:
         found = self._connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return None if found is None else str(found[0])
 
+    def _read_price_dates(self) -> list[str]:
+        dates: list[str] = json.loads(self._read_meta("priced_on") or "[]")
+        return dates
+
     def _rows_of(self, index: int) -> tuple[ImageRow, ...]:
         found = self._connection.execute(
             f"SELECT {IMAGE_COLUMNS} FROM images WHERE item = ? ORDER BY k",
@@ -441,6 +467,7 @@ class Journal:
         # The rows of an earlier answer stay until there is another one: their images may still be there.
         self._connection.execute(
             "UPDATE items SET state = ?, key = ?, run = ?, spent = ?, spent_cost = ?, estimate = ?, images = 0,"
+            " earlier_cost = earlier_cost + coalesce(cost, 0),"
             " request_id = NULL, attempts = NULL, elapsed = NULL, usage = NULL, error = NULL, cost = NULL,"
             " cost_source = NULL, sent_at = NULL, at = ? WHERE idx = ?",
             (
@@ -459,7 +486,8 @@ class Journal:
         execute = self._connection.execute
         execute(
             "UPDATE items SET state = ?, run = coalesce(?, run), images = ?, spent = coalesce(?, spent),"
-            " spent_cost = coalesce(?, spent_cost), estimate = coalesce(?, estimate), error = ?, at = ?,"
+            " spent_cost = coalesce(?, spent_cost), earlier_cost = coalesce(?, earlier_cost),"
+            " estimate = coalesce(?, estimate), error = ?, at = ?,"
             # What is told later, of a download, leaves what the answer told.
             " request_id = coalesce(?, request_id), attempts = coalesce(?, attempts), elapsed = coalesce(?, elapsed),"
             " usage = coalesce(?, usage), sent_at = coalesce(?, sent_at), cost = coalesce(?, cost),"
@@ -470,6 +498,7 @@ class Journal:
                 change.images,
                 change.spent,
                 change.spent_cost,
+                change.earlier_cost,
                 change.estimate,
                 dump(change.error),
                 change.at,

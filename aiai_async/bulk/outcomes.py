@@ -153,6 +153,7 @@ def put_back(item: Item, earlier: Record | None, *, at: float) -> Ended:
         cost_source=earlier.cost_source,
         estimate=earlier.item.estimate,
         spent_cost=earlier.item.spent_cost,
+        earlier_cost=earlier.item.earlier_cost,
     )
 
 

@@ -10,7 +10,9 @@ import attrs
 
 from aiai_async.bulk.items import Item, State
 
-ITEM_COLUMNS: Final = "idx, id, has_custom_id, request, n, state, key, images, spent, cost, estimate, spent_cost"
+ITEM_COLUMNS: Final = (
+    "idx, id, has_custom_id, request, n, state, key, images, spent, cost, estimate, spent_cost, earlier_cost"
+)
 RECORD_COLUMNS: Final = f"{ITEM_COLUMNS}, line, request_id, attempts, elapsed, usage, error, at, sent_at, cost_source"
 IMAGE_COLUMNS: Final = "k, name, part, sha256, size_bytes, media_type, revised_prompt, url, received_sha256"
 _ITEM_COUNT: Final = len(ITEM_COLUMNS.split(","))
@@ -84,6 +86,8 @@ class Ended:
     """US dollars that it was expected to cost at most; None: as it was."""
     spent_cost: float | None = None
     """US dollars that its earlier keys may have cost; None: as it was."""
+    earlier_cost: float | None = None
+    """US dollars of that which answers are known to have cost; None: as it was."""
 
 
 @attrs.frozen(kw_only=True)
@@ -133,7 +137,7 @@ class KnownCost(NamedTuple):
     """What the answers of a job cost, as far as that is known."""
 
     usd: float
-    """The sum of what is known."""
+    """The sum of what is known, also of answers whose items were made anew."""
     unknown: int
     """Items that were answered and whose cost isn't known."""
 
@@ -173,7 +177,7 @@ def _load(text: str | None) -> dict[str, Any] | None:
 def to_item(row: Sequence[Any]) -> Item:
     """Read the columns of `ITEM_COLUMNS`."""
     # Any: what sqlite3 gives has no narrower type.
-    index, row_id, has_custom_id, request, n, state, key, images, spent, cost, estimate, spent_cost = row
+    index, row_id, has_custom_id, request, n, state, key, images, spent, cost, estimate, spent_cost, earlier_cost = row
     return Item(
         index=index,
         id=row_id,
@@ -187,6 +191,7 @@ def to_item(row: Sequence[Any]) -> Item:
         cost=cost,
         estimate=estimate,
         spent_cost=spent_cost,
+        earlier_cost=earlier_cost,
     )
 
 

@@ -52,7 +52,8 @@ CREATE TABLE items (
     cost REAL,                  -- US dollars of the last answer; NULL where that isn't known
     cost_source TEXT,           -- who says so
     estimate REAL,              -- US dollars that it was expected to cost at most when it was sent
-    spent_cost REAL NOT NULL DEFAULT 0  -- US dollars that earlier keys may have cost
+    spent_cost REAL NOT NULL DEFAULT 0, -- US dollars that earlier keys may have cost
+    earlier_cost REAL NOT NULL DEFAULT 0    -- US dollars of that which answers are known to have cost
 );
 CREATE TABLE images (
     item INTEGER NOT NULL,
@@ -87,6 +88,7 @@ _FROM_1: Final = (
     "ALTER TABLE items ADD COLUMN cost_source TEXT",
     "ALTER TABLE items ADD COLUMN estimate REAL",
     "ALTER TABLE items ADD COLUMN spent_cost REAL NOT NULL DEFAULT 0",
+    "ALTER TABLE items ADD COLUMN earlier_cost REAL NOT NULL DEFAULT 0",
     "ALTER TABLE images ADD COLUMN received_sha256 TEXT",
     _RUNS,
 )

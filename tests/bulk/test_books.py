@@ -221,7 +221,7 @@ class Ledger(RuleBasedStateMachine):
         images = sum(self.books._taken[item.index].charge.images for item in self.places)
         assert self.books.used.images == self.journal.count_spent() + images
         known = self.journal.cost()
-        assert known.usd == pytest.approx(sum(item.cost or 0.0 for item in items))
+        assert known.usd == pytest.approx(sum((item.cost or 0.0) + item.earlier_cost for item in items))
         assert known.unknown == sum(item.state in (State.DONE, State.LINKED) and item.cost is None for item in items)
         assert all(item.cost is None or item.state in PAID_STATES for item in items)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import random
 import signal
 import sys
@@ -25,6 +26,7 @@ from .fakes import (
     client_of,
     environment_of_child,
     error,
+    names_in,
     read_lines,
     rows_of,
 )
@@ -152,6 +154,30 @@ async def test_answers_that_say_nothing_of_their_cost(tmp_path: Path) -> None:
     assert (result.cost, result.unknown_costs) == (None, 2)
     assert (seen[-1].cost, seen[-1].unknown_costs) == (None, 2)
     assert [row["cost_usd"] for row in read_lines(result.results_path)] == [None, None]
+
+
+async def test_what_is_made_anew_was_paid_for_before_too(tmp_path: Path) -> None:
+    """The result, the progress and the report say what all runs cost; what is put back is as it was."""
+    folder = tmp_path / "job"
+    seen: list[Progress] = []
+    prices = {"dall-e-2": {"images": EACH, "priced_on": dt.date(2025, 12, 24)}}
+
+    async def run_again(**options: Any) -> JobResult:
+        async with client_of(FakeTransport(), prices=prices) as client:
+            job = BulkJob(PROMPTS, folder, client, defaults=PRICED, retry="unknown", **options)
+            return await job.run(on_progress=seen.append)
+
+    assert (await run_again()).cost == pytest.approx(6 * EACH)
+    for _ in range(2):
+        (folder / "images" / names_in(folder)[0]).unlink()
+        result = await run_again()
+    assert result.cost == pytest.approx(8 * EACH) == seen[-1].cost
+    assert rows_of(folder, "SELECT cost, earlier_cost, spent_cost FROM items WHERE idx = 0") == [
+        (EACH, 2 * EACH, 2 * EACH)
+    ]
+    page = result.report_path.read_text()
+    assert "$0.13" in page and "It grew to $0.13" in page and "at most" not in page.partition('id="images"')[0]
+    assert rows_of(folder, "SELECT value FROM meta WHERE name = 'priced_on'") == [('["2025-12-24"]',)]
 
 
 async def test_progress_tells_the_cost_so_far_and_of_the_whole(tmp_path: Path) -> None:

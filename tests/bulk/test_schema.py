@@ -64,7 +64,9 @@ def test_what_an_old_journal_did_not_know_is_unknown_and_not_0(old: Path) -> Non
     records = list(journal.records())
     assert [record.item.id for record in records] == ["kite", "icons", "refused", "lost", "waiting"]
     assert all(record.cost is None and record.cost_source is None and record.sent_at is None for record in records)
-    assert all(record.at is not None and record.item.spent_cost == 0.0 for record in records)
+    assert all(
+        record.at is not None and record.item.spent_cost == record.item.earlier_cost == 0.0 for record in records
+    )
     assert journal.runs() == []
     assert (journal.cost().usd, journal.cost().unknown) == (0.0, 4)
     assert journal.begin_run() == 2

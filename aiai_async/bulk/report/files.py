@@ -141,6 +141,8 @@ def _write(journal: Journal, folder: Path, made: Made, *, may_be_under_way: bool
         cost=cost,
         # Sums of the same numbers in another order differ by a trifle.
         more_cost=max(0.0, round(journal.count_spent_cost() - cost.usd, 9)),
+        priced_on=journal.price_dates(),
+        unpriced=journal.count_unpriced(),
         runs=runs,
         limits=limits,
         running_time=timeline.duration,
@@ -208,7 +210,8 @@ class _Reader:
                 sent_at=record.sent_at,
                 latency=latency_of(record),
                 images=item.images if item.state in _HAS_IMAGES else 0,
-                cost=item.cost,
+                # What was made anew was paid for before too; when, isn't known any more.
+                cost=None if item.cost is None and not item.earlier_cost else (item.cost or 0.0) + item.earlier_cost,
             )
         if len(self._plain) < MOST_PLAIN:
             self._plain.append(make_plain_entry(record, looks))

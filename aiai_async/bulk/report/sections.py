@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from aiai_async import PRICES_DATE
 from aiai_async.bulk.records import RunRow
 from aiai_async.bulk.report import words
 from aiai_async.bulk.report.failures import STATES, Failures
@@ -60,7 +59,11 @@ def _make_cost(summary: Summary) -> Markup:
         parts.append(f"of {words.count(unknown, 'item')} it isn't known")
     if summary.more_cost > 0:
         most = words.usd(summary.cost.usd + summary.more_cost)
-        parts.append(f"at most {most} with what else may have been billed, by prices of {PRICES_DATE}")
+        dates = f" of {', '.join(summary.priced_on)}" if summary.priced_on else ""
+        parts.append(f"at most {most} with what else may have been billed, by prices{dates}")
+    if summary.unpriced:
+        number = words.count(summary.unpriced, "item")
+        parts.append(f"{number} more may have been billed, nobody knows how much")
     is_known = summary.cost.usd > 0 or not unknown
     value = words.usd(summary.cost.usd) if is_known else "not known"
     return _make_tile("Cost", value, "; ".join(parts) or "of all answers, in US dollars")

@@ -63,6 +63,10 @@ class Summary:
     more_cost: float
     """US dollars that may have been spent besides, by estimate: where a cost isn't known, where there is no image, for
     what was asked for again."""
+    priced_on: Sequence[str] = ()
+    """The days of the prices by which that is said, those that are known."""
+    unpriced: int = 0
+    """Items that may have been billed, and of which nothing says how much."""
     runs: Sequence[RunRow]
     limits: Sequence[Limit]
     running_time: float

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from aiai_async import PRICES_DATE
 from aiai_async.bulk.items import Reason, State
 from aiai_async.bulk.records import KnownCost, RunRow
 from aiai_async.bulk.report import words
@@ -99,8 +98,12 @@ def test_money() -> None:
     assert "Cost $0.16 of all answers, in US dollars" in read_text(make_summary())
     unknown = read_text(make_summary(cost=KnownCost(usd=0.0, unknown=4)))
     assert "Cost not known of 4 items it isn&#x27;t known" in unknown
-    more = read_text(make_summary(more_cost=0.5))
-    assert f"Cost $0.16 at most $0.66 with what else may have been billed, by prices of {PRICES_DATE}" in more
+    more = read_text(make_summary(more_cost=0.5, priced_on=("2025-12-24", "2026-10-01")))
+    words = "Cost $0.16 at most $0.66 with what else may have been billed, by prices"
+    assert f"{words} of 2025-12-24, 2026-10-01 Throughput" in more
+    assert f"{words} Throughput" in read_text(make_summary(more_cost=0.5))
+    text = read_text(make_summary(unpriced=2))
+    assert "Cost $0.16 2 items more may have been billed, nobody knows how much" in text
 
 
 def test_what_is_not_known() -> None:
