@@ -115,11 +115,7 @@ def _price_tokens(prices: ModelPrices, usage: Usage, output: Mapping[str, int]) 
 
 def _count_input(usage: Usage) -> dict[str, int]:
     details = usage.input_tokens_details or TokenDetails()
-    image = _count(details.image_tokens)
-    text = details.text_tokens
-    if text is None:
-        text = max(0, _count(usage.input_tokens) - image)
-    text = _count(text)
+    text, image = _split(usage.input_tokens, details, is_rest_text=True)
     cached = _count(details.extra.get("cached_tokens"))
     by_kind = details.extra.get("cached_tokens_details")
     if isinstance(by_kind, Mapping):
@@ -139,10 +135,18 @@ def _count_input(usage: Usage) -> dict[str, int]:
 
 def _count_output(usage: Usage) -> dict[str, int]:
     details = usage.output_tokens_details or TokenDetails()
-    text = _count(details.text_tokens)
-    if details.image_tokens is None:
-        return {"text_output": text, "image_output": max(0, _count(usage.output_tokens) - text)}
-    return {"text_output": text, "image_output": _count(details.image_tokens)}
+    text, image = _split(usage.output_tokens, details, is_rest_text=False)
+    return {"text_output": text, "image_output": image}
+
+
+def _split(total: int | None, details: TokenDetails, *, is_rest_text: bool) -> tuple[int, int]:
+    """Give tokens of text and of images; a kind that isn't told is what the other leaves of all."""
+    text, image = details.text_tokens, details.image_tokens
+    if text is None and (is_rest_text or image is not None):
+        return max(0, _count(total) - _count(image)), _count(image)
+    if image is None:
+        return _count(text), max(0, _count(total) - _count(text))
+    return _count(text), _count(image)
 
 
 def _count(value: object) -> int:

@@ -54,6 +54,11 @@ def _read_images(value: object) -> Mapping[tuple[str, str], float]:
     return MappingProxyType(read)
 
 
+def _to_date(value: Any) -> Any:
+    # Any: what a file or a program gives. A datetime is a date to Python, and can't be compared with one.
+    return value.date() if isinstance(value, dt.datetime) else value
+
+
 def _split_images(value: Any) -> Iterable[tuple[str, dict[str, Any]]]:
     # Any: what a file or a program gives.
     if not isinstance(value, Mapping):
@@ -101,7 +106,7 @@ class ModelPrices:
     image_output: float | None = attrs.field(default=None, validator=_check_price)
     images: Mapping[tuple[str, str], float] = attrs.field(default=None, converter=_read_images, hash=False)
     priced_on: dt.date | None = attrs.field(
-        default=None, validator=attrs.validators.optional(attrs.validators.instance_of(dt.date))
+        default=None, converter=_to_date, validator=attrs.validators.optional(attrs.validators.instance_of(dt.date))
     )
     """The day the prices are of; None where that isn't known."""
 

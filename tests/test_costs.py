@@ -144,6 +144,14 @@ def test_the_costs_of_partial_images() -> None:
             {"text_input": 5, "text_output": 280, "image_output": 272 * 32},
         ),
         (
+            Usage(input_tokens=1, output_tokens=300, output_tokens_details=TokenDetails(image_tokens=272)),
+            {"text_input": 5, "text_output": 280, "image_output": 272 * 32},
+        ),
+        (
+            Usage(input_tokens=100, output_tokens=1, input_tokens_details=TokenDetails(text_tokens=40)),
+            {"text_input": 200, "image_input": 480, "image_output": 32},
+        ),
+        (
             usage_of(100, 60, 1, cached_tokens=40),
             {"text_input": 300, "cached_text_input": 50, "image_input": 480, "image_output": 32},
         ),
@@ -176,6 +184,8 @@ def test_the_costs_of_partial_images() -> None:
         "the rest of the input is text",
         "text comes out too",
         "text comes out, the rest is images",
+        "images come out, the rest is text",
+        "the rest of the input is images",
         "cached, the kind not said",
         "more cached than text",
         "cached by kind",

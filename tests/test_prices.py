@@ -192,3 +192,11 @@ def test_prices_that_cannot_be_used(prices: Any, words: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         read_prices(prices)
     assert words in str(caught.value)
+
+
+def test_a_date_with_a_time_is_a_date() -> None:
+    """As TOML has them: both for all and for one model, so that they can be compared."""
+    noon = dt.datetime(2026, 10, 1, 12)
+    found = read_prices({"priced_on": noon, "a": {"images": 1}, "b": {"images": 1, "priced_on": noon}})
+    assert found["a"].priced_on == found["b"].priced_on == dt.date(2026, 10, 1)
+    assert type(found["a"].priced_on) is type(found["b"].priced_on) is dt.date
