@@ -153,10 +153,6 @@ class FailureTable:
             failures.examples.append((record.item.index, prompt))
         return self._numbers[kind]
 
-    def numbered(self) -> list[Failures]:
-        """Give all kinds by their numbers."""
-        return list(self._found.values())
-
     def sorted(self) -> list[tuple[int, Failures]]:
         """Give all kinds with their numbers: what needs somebody before what only waits, the many before the few."""
         order = list(STATES)

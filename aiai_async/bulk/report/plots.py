@@ -18,8 +18,10 @@ from aiai_async.bulk.report.markup import Markup, tag
 
 WIDTH: Final = 400
 HEIGHT: Final = 204
-# Around the drawing: room for the numbers at the left, the unit above, the numbers of the time below.
+# Around the drawing: room for the numbers at the left, at least, the unit above, the numbers of the time below.
 _LEFT: Final = 46
+# A digit of the drawing's font, 11 px high, is about 6.2 px wide in the widest fonts in use.
+_DIGIT: Final = 6.6
 _RIGHT: Final = 10
 _TOP: Final = 24
 _BOTTOM: Final = 34
@@ -61,7 +63,9 @@ class Plot:
     level: tuple[str, float] | None = None
     """A limit, with its name."""
     show: Callable[[float], str]
-    """Writes a number of the upright axis."""
+    """Writes a number of the upright axis, as exactly as words have it."""
+    show_tick: Callable[[float], str]
+    """Writes a number beside the axis, as short as it can be."""
 
 
 def plots_of(history: History, *, limit: float | None, unknown_costs: int) -> tuple[Plot, ...]:
@@ -83,6 +87,7 @@ def plots_of(history: History, *, limit: float | None, unknown_costs: int) -> tu
         *lines: Line,
         level: tuple[str, float] | None = None,
         show: Callable[[float], str] = _show_number,
+        show_tick: Callable[[float], str] = _show_tick,
     ) -> None:
         found.append(
             Plot(
@@ -95,6 +100,7 @@ def plots_of(history: History, *, limit: float | None, unknown_costs: int) -> tu
                 joints=joints,
                 level=level,
                 show=show,
+                show_tick=show_tick,
             )
         )
 
@@ -141,12 +147,36 @@ def plots_of(history: History, *, limit: float | None, unknown_costs: int) -> tu
             f"It grew to {words.usd(total)}, as far as it is known.{rest}",
             Line(name="known cost", series=cost, style="a", kind="line"),
             show=words.usd,
+            show_tick=_show_usd_tick,
         )
     return tuple(found)
 
 
 def _show_number(value: float) -> str:
     return f"{value:,.10g}"
+
+
+def _show_tick(value: float) -> str:
+    """Write a round number, thousands and millions shortly.
+
+    Example:
+        >>> _show_tick(2500), _show_tick(25_000), _show_tick(1_500_000), _show_tick(0.5)
+        ('2,500', '25k', '1.5M', '0.5')
+    """
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if value >= max(size, 1e4):
+            return f"{value / size:,.10g}{letter}"
+    return _show_number(value)
+
+
+def _show_usd_tick(value: float) -> str:
+    """Write a round amount, without cents where there are none.
+
+    Example:
+        >>> _show_usd_tick(0), _show_usd_tick(40), _show_usd_tick(0.5), _show_usd_tick(2.5), _show_usd_tick(12_000)
+        ('$0', '$40', '$0.50', '$2.50', '$12k')
+    """
+    return f"${_show_tick(value)}" if value == round(value) else words.usd(value)
 
 
 def _say_peak(series: Series, noun: str) -> str:
@@ -166,7 +196,9 @@ def draw(plot: Plot) -> Markup:
         default=0.0,
     )
     ticks = choose_ticks(highest)
-    frame = _Frame(plot.duration, ticks[-1])
+    labels = [plot.show_tick(tick) for tick in ticks]
+    left = max(_LEFT, math.ceil(12 + _DIGIT * max(map(len, labels))))
+    frame = _Frame(plot.duration, ticks[-1], left=left)
     divisor, time_unit = choose_time_unit(plot.duration)
     title, description = f"{plot.name}-title", f"{plot.name}-desc"
     parts: list[Markup] = [
@@ -174,10 +206,10 @@ def draw(plot: Plot) -> Markup:
         tag("desc", plot.summary, id=description),
         tag("text", plot.unit, x=0, y=11, class_="unit"),
     ]
-    for tick in ticks:
+    for tick, label in zip(ticks, labels, strict=True):
         y = frame.y(tick)
-        parts.append(tag("line", x1=_LEFT, x2=WIDTH - _RIGHT, y1=y, y2=y, class_="axis" if tick == 0 else "grid"))
-        parts.append(tag("text", plot.show(tick), x=_LEFT - 6, y=y + 4, text_anchor="end"))
+        parts.append(tag("line", x1=left, x2=WIDTH - _RIGHT, y1=y, y2=y, class_="axis" if tick == 0 else "grid"))
+        parts.append(tag("text", label, x=left - 6, y=y + 4, text_anchor="end"))
     for tick in _choose_time_ticks(plot.duration / divisor):
         x = frame.x(tick * divisor)
         parts.append(tag("line", x1=x, x2=x, y1=HEIGHT - _BOTTOM, y2=HEIGHT - _BOTTOM + 4, class_="axis"))
@@ -200,7 +232,7 @@ def draw(plot: Plot) -> Markup:
             parts.append(tag("line", x1=x, x2=x, y1=_TOP, y2=HEIGHT - _BOTTOM, class_="joint"))
     if plot.level is not None:
         y = frame.y(plot.level[1])
-        parts.append(tag("line", x1=_LEFT, x2=WIDTH - _RIGHT, y1=y, y2=y, class_="level"))
+        parts.append(tag("line", x1=left, x2=WIDTH - _RIGHT, y1=y, y2=y, class_="level"))
     for line in plot.lines:
         parts += _draw_line(line, frame)
     return tag(
@@ -216,12 +248,13 @@ def draw(plot: Plot) -> Markup:
 class _Frame:
     """Turns seconds and values into places of the drawing."""
 
-    def __init__(self, duration: float, highest: float) -> None:
+    def __init__(self, duration: float, highest: float, *, left: float) -> None:
+        self._left: Final = left
         self._duration: Final = duration or 1.0
         self._highest: Final = highest
 
     def x(self, at: float) -> float:
-        return round(_LEFT + (WIDTH - _LEFT - _RIGHT) * at / self._duration, 1)
+        return round(self._left + (WIDTH - self._left - _RIGHT) * at / self._duration, 1)
 
     def y(self, value: float) -> float:
         return round(HEIGHT - _BOTTOM - (HEIGHT - _TOP - _BOTTOM) * value / self._highest, 1)

@@ -13,16 +13,20 @@ import queue
 import secrets
 import threading
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from aiai_async.bulk.outputs import IMAGES
 from aiai_async.bulk.sink import PART
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 THUMBS: Final = "thumbs"
 THUMB: Final = 0
@@ -46,6 +50,7 @@ _PART_SECONDS: Final = 600.0
 _WAITING: Final = 1000
 # After so many in a row that are no images, the rest are none either.
 _MOST_BROKEN: Final = 20
+_OPENING: Final = threading.Lock()
 _HAS_CORES_LEFT: Final = (os.cpu_count() or 1) >= 4
 
 
@@ -108,7 +113,7 @@ def make_thumbnail(folder: Path, name: str) -> None:
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(folder / IMAGES / name) as image:
+        with _open_quietly(folder / IMAGES / name) as image:
             # Before anything is decoded: a few kilobytes can say that they are a picture of gigabytes.
             if image.width * image.height > _MOST_PIXELS:
                 raise BrokenImage(f"{name} has {image.width} × {image.height} pixels")
@@ -135,6 +140,17 @@ def make_thumbnail(folder: Path, name: str) -> None:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
         raise
+
+
+def _open_quietly(path: Path) -> Image.Image:
+    """Open an image without Pillow's warning of a large one: it is refused, and nobody can do anything about it."""
+    from PIL import Image
+
+    # The filters of warnings are the whole process's: they are changed by one thread at a time, while the file's
+    # beginning is read.
+    with _OPENING, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(path)
 
 
 def make_thumbnails(

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aiai_async.bulk.report import plots
 from aiai_async.bulk.report.history import Bins, History, Series
 from aiai_async.bulk.report.plots import HEIGHT, WIDTH, Line, Plot, choose_ticks, draw, make_legend, plots_of
 from aiai_async.bulk.report.timeline import Timeline
@@ -35,7 +36,8 @@ def make_plot(values: tuple[float | None, ...], **more: object) -> Plot:
     bins = Bins(1.0, len(values), float(len(values)))
     line = Line(name="v", series=Series(bins, values), style="a", kind=str(more.pop("kind", "step")))
     facts: dict[str, object] = {"name": "p", "title": "T", "unit": "u", "summary": "s", "lines": (line,), **more}
-    return Plot(duration=bins.duration, show=lambda value: f"{value:g}", **facts)  # type: ignore[arg-type] # a test's
+    facts = {"show": lambda value: f"{value:g}", "show_tick": lambda value: f"{value:g}", **facts}
+    return Plot(duration=bins.duration, **facts)  # type: ignore[arg-type] # a test's
 
 
 def test_all_pictures_of_a_job() -> None:
@@ -113,3 +115,15 @@ def test_many_runs_are_not_marked() -> None:
 def test_the_unit_of_time(duration: float, unit: str) -> None:
     """Is one in which numbers are small."""
     assert f"({unit})" in draw(plots_of(History(Timeline(((0.0, duration),))), limit=None, unknown_costs=0)[0])
+
+
+@pytest.mark.parametrize("highest", [0.00002, 0.3, 7.0, 480.0, 12_345.0, 999_999.0, 4.5e7])
+def test_numbers_beside_the_axis_have_room(highest: float) -> None:
+    """Of any size, in images and in dollars: short ones, and the drawing begins behind them."""
+    for show_tick in (plots._show_tick, plots._show_usd_tick):
+        drawing = draw(make_plot((highest,), show_tick=show_tick))
+        labels = re.findall(r'<text x="([0-9.]+)" y="[0-9.]+" text-anchor="end">([^<]*)</text>', drawing)
+        labels = labels[: len(choose_ticks(highest))]
+        assert len(labels) >= 3 and all(len(text) <= 10 for _, text in labels), labels
+        # 6.2 of the 11 pixels of the font are the widest of its digits.
+        assert all(float(x) - 6.2 * len(text) >= 0 for x, text in labels), labels

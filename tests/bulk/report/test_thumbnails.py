@@ -7,6 +7,7 @@ import struct
 import sys
 import threading
 import time
+import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -138,6 +139,17 @@ def test_a_broken_image(folder: Path, case: str, content: bytes) -> None:
     assert (
         names_in(folder) == ["b.png.webp"] and look_at(folder, "a.png") == PLAIN and look_at(folder, "gone.png") == GONE
     )
+
+
+def test_pillows_warning_of_a_large_image_is_not_shown(folder: Path) -> None:
+    """It is refused before anything of it is decoded, in words of our own; other warnings are as they were."""
+    (folder / "images" / "a.png").write_bytes(make_bomb(11_000, 10_000))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        before = list(warnings.filters)
+        with pytest.raises(BrokenImage, match=r"a\.png has 11000 × 10000 pixels"):
+            make_thumbnail(folder, "a.png")
+        assert not caught and list(warnings.filters) == before
 
 
 def test_only_those_that_are_missing_or_stale(folder: Path) -> None:
