@@ -24,7 +24,7 @@ from aiai_async.bulk.drafts import Draft, Summary, explain_failure, read_default
 from aiai_async.bulk.errors import BadRow, JobError
 from aiai_async.bulk.folder import Opening, OpenJob
 from aiai_async.bulk.inputs import FileInput, Input, to_input
-from aiai_async.bulk.items import RETRIES, Reason, Retry, State, exit_code, takes_up
+from aiai_async.bulk.items import PAID_STATES, RETRIES, Reason, Retry, State, exit_code, takes_up
 from aiai_async.bulk.listeners import OnItem, OnProgress
 from aiai_async.bulk.outputs import write_outputs
 from aiai_async.bulk.provenance import Provenance
@@ -165,6 +165,15 @@ class BulkJob:
         """
         states = (State.UNFINISHED, *takes_up(self._retry))
         return Appraiser(read_prices(prices)).add_up(self._prepared().journal.outlays(states))
+
+    def spent(self) -> float:
+        """Say what the runs before may have cost, in US dollars, without what `appraise` counts. It blocks.
+
+        Raises:
+            JobError: `prepare` was not called.
+        """
+        paid = [state for state in PAID_STATES if state is not State.UNFINISHED]
+        return self._prepared().journal.count_spent_cost(paid)
 
     def is_confirmed(self, usd: float) -> bool:
         """Tell whether somebody agreed, in this run or an earlier one, that the job may cost so much. It blocks."""

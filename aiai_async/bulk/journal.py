@@ -258,9 +258,13 @@ class Journal:
             spent_on(State(state), n=n, images=images, spent=spent) * often for state, n, images, spent, often in found
         )
 
-    def count_spent_cost(self) -> float:
-        """Add up the US dollars that the items may have cost so far; see `items.money_on`."""
-        marks, states = _listed(PAID_STATES)
+    def count_spent_cost(self, paid: Sequence[State] = PAID_STATES) -> float:
+        """Add up the US dollars that the items may have cost so far; see `items.money_on`.
+
+        Args:
+            paid: states of those whose last request counts.
+        """
+        marks, states = _listed(paid)
         with self._lock:
             (usd,) = self._connection.execute(
                 f"SELECT total(spent_cost) + total(CASE WHEN state IN ({marks}) THEN coalesce(cost, estimate) END)"

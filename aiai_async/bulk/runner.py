@@ -22,6 +22,7 @@ from aiai_async.bulk import limits
 from aiai_async.bulk.books import Books
 from aiai_async.bulk.budgets import Exhausted
 from aiai_async.bulk.calls import Call, CalledBack
+from aiai_async.bulk.errors import JobError
 from aiai_async.bulk.folder import OpenJob
 from aiai_async.bulk.items import (
     Item,
@@ -160,6 +161,10 @@ class Runner:
                     tasks.cancel_scope.cancel()
         except (sqlite3.Error, OSError) as error:
             self.stop(Reason.DISK, f"{self._job.folder} can't be written: {error}")
+        except JobError:
+            # Before anything was sent: nobody cut it off.
+            self.reason = Reason.CONFIGURATION
+            raise
         except BaseException:
             self.reason = Reason.ABORTED
             raise

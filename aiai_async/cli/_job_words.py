@@ -85,10 +85,11 @@ def _round(usd: float | None) -> float | None:
     return None if usd is None else round(usd, 9)
 
 
-def ask_for_cost(cost: JobCost, *, max_cost: float | None) -> str:
-    """Ask whether a job that may cost so much is to go on."""
+def ask_for_cost(cost: JobCost, *, spent: float = 0.0, max_cost: float | None) -> str:
+    """Ask whether a job that may cost so much is to go on, after what its runs before may have cost."""
     cap = "" if max_cost is None else f"; it stops before {format_usd(max_cost)} could be passed"
-    return f"{'; '.join(describe_cost(cost))}{cap}. Go on? [y/N] "
+    before = f"; {format_usd(spent)} are spent or may be" if spent > 0 else ""
+    return f"{'; '.join(describe_cost(cost))}{before}{cap}. Go on? [y/N] "
 
 
 def bad_row_to_object(row: BadRow) -> dict[str, object]:

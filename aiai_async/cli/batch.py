@@ -18,6 +18,7 @@ from aiai_async.bulk.costs import Appraiser
 from aiai_async.bulk.inputs import FORMATS, FileInput, StreamInput
 from aiai_async.bulk.items import RETRIES
 from aiai_async.bulk.job import DEFAULT_CONCURRENCY
+from aiai_async.bulk.outputs import JOURNAL
 from aiai_async.cli import _loop, _options
 from aiai_async.cli._connection import Connection
 from aiai_async.cli._debug import Debug
@@ -117,6 +118,10 @@ def batch(
             summary = job.check()
             output.refused(summary.bad_rows, summary.bad_count)
             output.checked(summary, Appraiser(connection.prices).add_up(summary.outlays))
+            if (out / JOURNAL).is_file():
+                output.noted(
+                    f"{out} was begun: that is all of {source}, also what is done there and isn't asked for again"
+                )
             return
         connection.require_key()
         raise_file_limit()
@@ -139,11 +144,13 @@ def _ask(job: BulkJob, connection: Connection, *, max_cost: float | None) -> Non
     Raises:
         typer.Exit: it may not.
     """
-    cost = job.appraise(connection.prices)
-    usd = cost.usd if max_cost is None else min(cost.usd, max_cost)
-    if usd <= ASKED_ABOVE_USD or job.is_confirmed(usd) or not (sys.stdin.isatty() and sys.stderr.isatty()):
+    cost, spent = job.appraise(connection.prices), job.spent()
+    left = cost.usd if max_cost is None else min(cost.usd, max(0.0, max_cost - spent))
+    # All runs together, as they were agreed to: rows that were added since then were not.
+    usd = spent + left
+    if left <= ASKED_ABOVE_USD or job.is_confirmed(usd) or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return
-    print(ask_for_cost(cost, max_cost=max_cost), end="", file=sys.stderr, flush=True)
+    print(ask_for_cost(cost, spent=spent, max_cost=max_cost), end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         say("nothing was sent; the same command asks again, --yes doesn't")
         job.close()

@@ -84,6 +84,8 @@ async def test_nothing_is_sent_where_a_price_is_not_known(tmp_path: Path) -> Non
     with pytest.raises(JobError, match=r"the price of flux-pro isn't known \(6 rows\).*--prices FILE"):
         await run(tmp_path / "job", transport, max_cost=5, defaults={"model": "flux-pro"})
     assert not transport.bodies
+    # Nobody cut it off by hand.
+    assert rows_of(tmp_path / "job", "SELECT reason FROM runs") == [("configuration",)]
     async with client_of(transport, prices={"flux-pro": {"images": 0.5}}) as client:
         job = BulkJob(PROMPTS, tmp_path / "job", client, max_cost=1, defaults={"model": "flux-pro"})
         result = await job.run()

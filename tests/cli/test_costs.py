@@ -61,7 +61,8 @@ def test_a_dry_run_says_what_a_job_may_cost(capsys: Output) -> None:
 
 def test_prices_of_ones_own(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the option or the environment; they replace and add."""
-    path = write_prices('priced_on = 2026-10-01\n["flux-pro"]\nimages = 0.05\n')
+    # A date with a time is one too.
+    path = write_prices('priced_on = 2026-10-01T12:00:00\n["flux-pro"]\nimages = 0.05\n')
     command = ["batch", write_prompts(3), "--out", "job", "--dry-run", "--model", "flux-pro"]
     expected = "it may cost up to $0.15: flux-pro $0.15 (prices of 2026-10-01)"
     assert main([*command, "--prices", path]) == 0
@@ -232,6 +233,40 @@ def test_a_dear_job_is_asked_about_once(server: LocalServer, start: Start, monke
     found.read_to_end()
     os.close(ours)
     assert found.process.returncode == 0 and "Go on?" not in found.text
+
+
+def test_rows_that_are_added_are_asked_about(
+    server: LocalServer, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was agreed to was the job without them; a job that is gone on with as it was is not asked about again."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    path = write_prices('priced_on = 2026-10-01\n["gpt-image-1"]\ntext_input = 0\nimage_output = 10000\n')
+    for rows, more in ((5, []), (10, ["--extend"])):
+        command = ["batch", write_prompts(rows), "--out", "job", *LOW, "--prices", path, *more]
+        found, ours = open_terminal(start, *command)
+        spent = "; $13.60 are spent or may be" if more else ""
+        found.read_until(f"gpt-image-1 $13.60 (prices of 2026-10-01){spent}. Go on? [y/N] ")
+        os.write(ours, b"y\n")
+        found.read_to_end()
+        os.close(ours)
+        assert found.process.returncode == 0 and len(server.requests) == rows
+    found, ours = open_terminal(start, *command)
+    found.read_to_end()
+    os.close(ours)
+    assert found.process.returncode == 0 and "Go on?" not in found.text
+
+
+def test_a_dry_run_of_a_job_that_was_begun(server: LocalServer, capsys: Output) -> None:
+    """Appraises all of the file, and says that some of it may be done."""
+    command = ["batch", write_prompts(2), "--out", "job", *LOW]
+    assert main([*command, "--dry-run"]) == 0
+    assert capsys.readouterr().err == ""
+    assert main(command) == 0
+    capsys.readouterr()
+    assert main([*command, "--dry-run"]) == 0
+    found = capsys.readouterr()
+    assert "it may cost up to $0.02" in found.out
+    assert "job was begun: that is all of prompts.txt, also what is done there and isn't asked for again" in found.err
 
 
 def test_without_a_terminal_nobody_is_asked(server: LocalServer, capsys: Output) -> None:
