@@ -176,6 +176,12 @@ def test_a_picture_with_any_bytes_changed_is_taken_without_an_error(name: str, d
     plan(cut[:HEAD_BYTES], len(cut), REQUEST, software="x")
 
 
+def test_a_webp_that_would_grow_beyond_what_its_header_can_say() -> None:
+    """Stays as it is: four bytes hold its length."""
+    head = b"RIFF" + (0xFFFF_FFFE).to_bytes(4, "little") + b"WEBPVP8X" + bytes(20)
+    assert plan(head, 1 << 33, REQUEST, software="x") is None
+
+
 def test_whatever_goes_wrong_the_image_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is paid for."""
 

@@ -1,4 +1,4 @@
-"""The tables of a journal, and how its file is opened. With `journal`, `reading` and `drafts` the only places of SQL."""
+"""The tables of a journal, and how its file is opened. With `journal`, `reading` and `drafts` all that has SQL."""
 
 from __future__ import annotations
 
