@@ -7,7 +7,7 @@
     provenance                  what an image was made from, beside it and in it
     journal, schema, records    the only SQL, and what goes in and out
     books                       what each item takes of the budgets
-    outputs, report             what it leaves for programs and for people
+    outputs, report/            what it leaves for programs and for people
     items, outcomes, budgets, costs, progress, waits, names    pure: every decision
 
 The order is: an image's file is written and synced, then its row is committed, then it gets its name. So whatever is
