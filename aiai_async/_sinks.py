@@ -49,7 +49,8 @@ class ImageSink(Protocol):
 class FileSink:
     """Writes an image to a file: beside its name first, synced and renamed when it is whole.
 
-    At most about 1 MiB is held in memory, with what waits to be read. An existing file is replaced at the end; nothing is left behind by `abort`.
+    At most about 1 MiB is held in memory, with what waits to be read. An existing file is replaced at the end; nothing
+    is left behind by `abort`.
 
     Args:
         path: the file, written exactly there: no suffix is added.
