@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from aiai_async import _models
 from aiai_async._errors import InvalidRequestError
-from aiai_async._models import RULES, check, parse_size, rules_of
+from aiai_async._models import RULES, check, estimate_tokens, parse_size, rules_of
 
 GPT_IMAGE = ("gpt-image-1", "gpt-image-1-mini", "gpt-image-1.5", "gpt-image-2")
 FIXED_SIZE = ("gpt-image-1", "gpt-image-1-mini", "gpt-image-1.5")
@@ -259,3 +260,27 @@ def test_rules_are_found_by_name_and_dated_name() -> None:
 def test_sizes_are_parsed(text: str, expected: tuple[int, int] | None) -> None:
     """WIDTHxHEIGHT in pixels, else None."""
     assert parse_size(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "tokens"),
+    [
+        ({"model": "dall-e-3", "prompt": "A lighthouse"}, 0.0),
+        ({"model": "gpt-image-1", "prompt": "A lighthouse", "size": "1024x1024", "quality": "low"}, 275.0),
+        ({"model": "gpt-image-1", "prompt": "A lighthouse", "quality": "low", "n": 2}, 547.0),
+        ({"model": "gpt-image-1", "prompt": "A lighthouse", "quality": "low", "partial_images": 3}, 575.0),
+        ({"model": "gpt-image-1", "prompt": "A lighthouse", "size": "auto", "quality": "low", "n": True}, 275.0),
+        ({"model": 5, "prompt": None, "size": 5, "quality": 5, "n": "x", "partial_images": True}, 4160.0),
+    ],
+)
+def test_tokens_are_estimated_before(fields: dict[str, object], tokens: float) -> None:
+    """Whatever the fields hold: unchecked requests are estimated too."""
+    assert estimate_tokens(fields) == tokens
+
+
+def test_prices_can_be_had_from_here() -> None:
+    """They are loaded when they are looked at."""
+    assert _models.PRICES_DATE.year >= 2026
+    assert _models.cost_of.__name__ == "cost_of"
+    with pytest.raises(AttributeError, match="no attribute 'find_cost'"):
+        exec("models.find_cost", {"models": _models})

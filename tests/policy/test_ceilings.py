@@ -18,6 +18,19 @@ def test_a_request_costs_by_what_is_counted(unit: Unit, cost: float) -> None:
     assert Cost(images=4, tokens=900).of(unit) == cost
 
 
+def test_tokens_are_estimated_when_they_are_first_counted() -> None:
+    """And once only: a limit on requests never asks."""
+    asked: list[str] = []
+
+    def estimate() -> float:
+        asked.append("asked")
+        return 900.0
+
+    cost = Cost(images=4, tokens=estimate)
+    assert (cost.of("requests"), cost.of("images"), asked) == (1.0, 4, [])
+    assert (cost.of("tokens"), cost.tokens, asked) == (900.0, 900.0, ["asked"])
+
+
 @pytest.mark.parametrize(
     ("name", "unit"),
     [

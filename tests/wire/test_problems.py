@@ -57,6 +57,13 @@ def head(status: int, headers: Mapping[str, str] | None = None) -> AnswerHead:
     return AnswerHead(status=status, headers=Headers((headers or {}).items()), url=URL)
 
 
+@pytest.mark.parametrize("name", ["X-RateLimit-Limit-Images", "x-rate-limit-reset", "RateLimit", "ratelimit-policy"])
+def test_what_tells_of_limits_is_seen_by_its_name(name: str) -> None:
+    """What doesn't isn't read any further."""
+    assert head(200, {"date": "x", name: "1"}).may_tell_limits
+    assert not head(200, {"x-rate": "1", "retry-after": "ratelimit"}).may_tell_limits
+
+
 def read(status: int, body: object, headers: Mapping[str, str] | None = None) -> Problem:
     """Read an error answer whose body is bytes, or anything to be written as JSON."""
     text = body if isinstance(body, bytes) else json.dumps(body).encode()
