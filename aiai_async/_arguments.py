@@ -195,10 +195,8 @@ def read_model(fields: Mapping[str, object]) -> str | None:
     return model if isinstance(model, str) else None
 
 
-def merge_body(fields: dict[str, object], extra_body: Mapping[str, object] | None) -> dict[str, object]:
+def merge_body(fields: dict[str, object], extra_body: Mapping[str, object]) -> dict[str, object]:
     """Put `extra_body` over a request's fields."""
-    if extra_body is None:
-        return fields
     if not isinstance(extra_body, Mapping):
         refuse("extra_body", extra_body, "give a mapping of fields", "generate")
     try:

@@ -139,7 +139,8 @@ class Attempts:
             QuotaExceededError: the call is one of a batch that found the account empty meanwhile.
         """
         asked_at = now = self._now()
-        self._shared.check_open()
+        if self._shared.is_closed:
+            self._shared.check_open()
         permit = self._shared.scheduler.acquire_nowait(self._asker) if self._permit is None else None
         if permit is None:
             permit = await self._queue_up(None if self._permit is None else self._permit.order)

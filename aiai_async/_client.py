@@ -305,7 +305,8 @@ class AsyncImagesClient:
                 await response.image.save("lighthouse.png")
         """
         self._shared.check_open()
-        extra_headers = hide_values(extra_headers)
+        if extra_headers is not None:
+            extra_headers = hide_values(extra_headers)
         overrides = {
             "model": model,
             "n": n,
@@ -332,7 +333,7 @@ class AsyncImagesClient:
         if sink is not None and not callable(sink):
             refuse("sink", sink, "give a function that gives the sink of image i", "generate")
         options = self._options if timeout is None else attrs.evolve(self._options, timeout=read_call_timeout(timeout))
-        sent = merge_body(fields, extra_body)
+        sent = fields if extra_body is None else merge_body(fields, extra_body)
         body = encode_request(sent)
         asked_for = sent.get("n", 1)
         asker = Asker(

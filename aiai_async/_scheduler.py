@@ -148,7 +148,9 @@ class Permit:
 
     def measure(self, tokens: int) -> None:
         """Report what the answer was billed for."""
-        self._queue.admission.measure(self._ticket, tokens)
+        admission = self._queue.admission
+        if admission.budgets:
+            admission.measure(self._ticket, tokens)
 
     def refuse(self, error: APIError, cause: Cause, facts: Iterable[LimitFact], retry_after: float | None) -> float:
         """Report that the server refused the request; the permit is given back.

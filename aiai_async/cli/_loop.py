@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Awaitable, Callable
 from typing import TypeVar, TypeVarTuple, Unpack
@@ -22,7 +23,8 @@ def has_uvloop() -> bool:
     if sys.platform == "win32":
         return False
     try:
-        import uvloop  # noqa: F401 # anyio takes it from here
+        # anyio takes it from where this puts it.
+        importlib.import_module("uvloop")
     except ImportError:
         return False
     return True
