@@ -213,7 +213,7 @@ class _Queue:
     __slots__ = (
         "_entries",
         "_timer",
-        "_timer_at",
+        "_wakes_at",
         "account",
         "admission",
         "desk",
@@ -233,9 +233,9 @@ class _Queue:
         self.admission: Final = Admission(declared, account)
         self.last_refusal: APIError | None = None
         self._entries: Final[dict[Waiter, _Entry]] = {}
-        self._timer: asyncio.TimerHandle | None = None
-        # Kept beside the timer: uvloop's doesn't know it where the time was past already.
-        self._timer_at = math.inf
+        self._timer: asyncio.Handle | None = None
+        self._wakes_at = math.inf
+        """When the timer is due, where there is one."""
         self.turn = 0
         """The desk's turn when it let a waiter go last."""
 
@@ -371,12 +371,13 @@ class _Queue:
     def _set_timer(self, at: float) -> None:
         timer = self._timer
         if timer is not None:
-            if self._timer_at == at and not timer.cancelled():
+            if self._wakes_at == at:
                 return
             timer.cancel()
             self._timer = None
         if at < math.inf:
-            self._timer, self._timer_at = self.desk.loop.call_at(at, self._wake, at), at
+            # Of a time that has come uvloop gives a handle that doesn't know when it is due.
+            self._timer, self._wakes_at = self.desk.loop.call_at(at, self._wake, at), at
 
     def _wake(self, due_at: float) -> None:
         self._timer = None

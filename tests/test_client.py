@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib.util
 import inspect
 import logging
 import pickle
@@ -528,3 +529,18 @@ def test_what_importing_loads() -> None:
 
 def test_the_logger_is_silent_by_default() -> None:
     assert any(isinstance(handler, logging.NullHandler) for handler in logging.getLogger("aiai_async").handlers)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("uvloop") is None, reason="uvloop is not installed")
+def test_uvloop_does_as_well() -> None:
+    """Also where requests wait for each other, and a timer is due at once."""
+
+    async def run() -> tuple[int, int]:
+        async with ScriptedServer(OK) as server:
+            async with AsyncImagesClient(KEY, base_url=server.base_url, max_connections=0) as client:
+                answers = await asyncio.gather(*(client.generate("A") for _ in range(300)))
+            return len(answers), len(server.requests)
+
+    uvloop: Any = importlib.import_module("uvloop")  # Any: it has no part in type checks
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(run()) == (300, 300)
