@@ -46,7 +46,7 @@ _BUFFERED_BYTES: Final = 1 << 17
 _BUFFERED_BYTES_OF_MANY: Final = 1 << 16
 _MANY: Final = 12
 # While a sink waits for its disk: more would be over 1 MiB for each request, with what was decoded of it.
-_BUFFERED_FOR_SINKS: Final = 1 << 15
+_BUFFERED_FOR_SINKS: Final = 1 << 16
 # A client has one or two; more come of redirects, and of views with another base URL or proxy.
 _MOST_ROUTES: Final = 64
 _NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
