@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 import math
 import time
 from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
-import anyio
 import pytest
 from aiohttp import web
 
@@ -227,15 +225,3 @@ async def test_a_refusal_of_the_local_server() -> None:
             told = {limit.name: limit for limit in client.limits}
     assert caught.value.retry_after == pytest.approx(30, abs=2)
     assert (told["images"].source, told["images"].limit) == ("learned", 2)
-
-
-@pytest.mark.skipif(importlib.util.find_spec("uvloop") is None, reason="uvloop is not installed")
-def test_on_uvloop() -> None:
-    """A timer for a time that is past already is no timer there; many fast calls at once set such ones."""
-
-    async def make_all() -> list[ImagesResponse | BaseException]:
-        async with LimitedServer(None, latency=0).serve() as base_url:
-            return await make(base_url, 40)
-
-    answers = anyio.run(make_all, backend_options={"use_uvloop": True})
-    assert [answer for answer in answers if isinstance(answer, BaseException)] == []

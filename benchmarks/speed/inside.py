@@ -78,7 +78,7 @@ async def scheduler(session: Session, *, count: int, waiters: int) -> Measured:
     held: deque[Permit] = deque()
 
     async def go() -> None:
-        permit = free.take_nowait(_ASKER) or await free.take(_ASKER)
+        permit = free.acquire_nowait(_ASKER) or await free.acquire(_ASKER)
         permit.note_sent()
         held.append(permit)
         if len(held) > 64:
@@ -87,7 +87,7 @@ async def scheduler(session: Session, *, count: int, waiters: int) -> Measured:
             done.release()
 
     # As on a fast network: else the first ones are spread, and that is waiting and no cost.
-    (await free.take(_ASKER)).note_connect(0.0002)
+    (await free.acquire(_ASKER)).note_connect(0.0002)
     for _ in range(2_000):
         await go()
     cpu_at = read_cpu()
@@ -99,12 +99,12 @@ async def scheduler(session: Session, *, count: int, waiters: int) -> Measured:
 
 async def _wake_waiters(waiters: int) -> Measured:
     full = Scheduler(limits=None, max_connections=1)
-    holder = await full.take(_ASKER)
+    holder = await full.acquire(_ASKER)
     holder.note_sent()
     woken: asyncio.Queue[tuple[Permit, float]] = asyncio.Queue()
 
     async def wait() -> None:
-        permit = await full.take(_ASKER)
+        permit = await full.acquire(_ASKER)
         woken.put_nowait((permit, time.perf_counter()))
 
     memory, cpu_at = PeakMemory(), read_cpu()
