@@ -6,6 +6,7 @@ browser can use it, and the key never gets there.
     maker, runs, gallery, tabs      what is made, what is remembered of it, its pictures, who is told
     choices, copies, limits         pure: what a model takes, requests as code, what the scheduler knows
     job_pages           a job on the disk, as it moves
+    plain               pure: JSON of whatever a server or a journal holds
     pages, static/      plain HTML, CSS and ES modules, without a build and without anybody else's server
 """
 

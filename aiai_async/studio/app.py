@@ -14,7 +14,6 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import anyio
-import orjson
 from aiohttp import web
 
 from aiai_async import AsyncImagesClient, InvalidRequestError, __version__, estimate_cost
@@ -26,6 +25,7 @@ from aiai_async.studio.guard import PROTOCOL, SECURITY_HEADERS, TAB_HEADER, TOKE
 from aiai_async.studio.job_pages import JobPages
 from aiai_async.studio.maker import CUT_BY_USER, Maker
 from aiai_async.studio.pages import make_page, read_files
+from aiai_async.studio.plain import read_json, write_json
 from aiai_async.studio.runs import Run, cost_to_plain
 from aiai_async.studio.tabs import Mailbox, Tabs
 
@@ -325,14 +325,13 @@ async def _read_tree(request: web.Request) -> object:
     if request.content_type != "application/json":
         raise Refusal(415, "the request is not JSON")
     try:
-        tree: object = orjson.loads(await request.read())
-    except orjson.JSONDecodeError as error:
+        return read_json(await request.read())
+    except (ValueError, RecursionError) as error:
         raise Refusal(400, f"the request is not JSON: {error}") from error
-    return tree
 
 
 async def _say(socket: web.WebSocketResponse, message: dict[str, Any]) -> None:
-    await socket.send_bytes(orjson.dumps(message))
+    await socket.send_bytes(write_json(message))
 
 
 async def _complete_headers(_: web.Request, response: web.StreamResponse) -> None:
@@ -342,7 +341,7 @@ async def _complete_headers(_: web.Request, response: web.StreamResponse) -> Non
 
 
 def _to_json(value: object, *, status: int = 200) -> web.Response:
-    return web.Response(body=orjson.dumps(value), status=status, content_type="application/json")
+    return web.Response(body=write_json(value), status=status, content_type="application/json")
 
 
 def _to_error(status: int, message: str, *, field: str | None = None) -> web.Response:

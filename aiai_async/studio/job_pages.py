@@ -16,12 +16,12 @@ from typing import Any, Final
 import anyio
 import anyio.to_thread
 import attrs
-import orjson
 
 from aiai_async import Image
 from aiai_async.bulk import JobError
 from aiai_async.bulk.viewing import JobView, find_image, view
 from aiai_async.studio.gallery import Picture
+from aiai_async.studio.plain import write_json
 
 _SECONDS_BETWEEN_LOOKS: Final = 0.5
 # A journal of millions of rows takes seconds to look at: most of the time nobody looks.
@@ -56,7 +56,7 @@ class JobPages:
                 started_at = anyio.current_time()
                 found = await anyio.to_thread.run_sync(_look, path, name)
                 failed = failed + 1 if found["type"] == "problem" else 0
-                message = orjson.dumps(found)
+                message = write_json(found)
                 # One look may fall into the moment in which a run begins or ends; two don't.
                 if message != told and (told is None or failed != 1):
                     told = message

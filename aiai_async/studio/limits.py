@@ -30,9 +30,9 @@ def describe_limits(limits: Limits, runs: Iterable[Run], now: dt.datetime) -> di
 def find_waits(limits: Limits, runs: Iterable[Run]) -> dict[str, str]:
     """Say of each run that waits what for, by its id; those that wait less than a second are left out.
 
-    A queue goes in the order in which runs began: of those of its model that have no answer yet, the last ones wait.
+    A run knows itself whether it waits, and the queue of its model what for.
     """
-    unanswered = [run for run in runs if run.is_running and not run.is_answered]
+    waiting = [run for run in runs if run.is_running and run.is_waiting]
     waits: dict[str, str] = {}
     for queue in limits.queues:
         if not queue.waiting or queue.waiting_for is None or (queue.next_in is not None and queue.next_in < 1.0):
@@ -40,8 +40,7 @@ def find_waits(limits: Limits, runs: Iterable[Run]) -> dict[str, str]:
         words = f"waiting for {queue.waiting_for}"
         if queue.next_in is not None:
             words += f", the next goes in {queue.next_in:.0f} s"
-        mine = [run for run in unanswered if run.request.model == queue.model]
-        waits.update((run.id, words) for run in mine[-queue.waiting :])
+        waits.update((run.id, words) for run in waiting if run.request.model == queue.model)
     return waits
 
 

@@ -23,9 +23,10 @@ from aiai_async import (
     PartialImageEvent,
 )
 from aiai_async._log import LOGGER
+from aiai_async._shared import CALL_WATCH, CallWatch
 from aiai_async.studio.choices import streams
 from aiai_async.studio.gallery import Gallery, Picture
-from aiai_async.studio.limits import describe_limits, find_waits
+from aiai_async.studio.limits import describe_limits
 from aiai_async.studio.runs import Failure, History, Run, describe_error
 
 _SECONDS_TO_CUT: Final = 5.0
@@ -51,8 +52,8 @@ class Maker:
         self.history: Final = History()
         self._tasks: Final[dict[str, asyncio.Task[None]]] = {}
         self._scopes: Final[dict[str, anyio.CancelScope]] = {}
-        self._cuts: Final[dict[str, Failure]] = {}
-        """What is said of the runs that are being cut off."""
+        self._cuts: Final[dict[str, str]] = {}
+        """Why runs are being cut off."""
 
     def start(self, request: ImageRequest, *, tab: str) -> Run:
         """Begin a run of a request that is checked; a client has room for all that a person starts."""
@@ -78,10 +79,7 @@ class Maker:
         scope = self._scopes.get(run.id)
         if scope is None or run.id in self._cuts:
             return
-        # Asked now: a moment later it waits no more.
-        was_waiting = run.id in find_waits(self._client.limits, self.history.running())
-        words = " while it waited: nothing was sent." if was_waiting else "; it may be billed all the same."
-        self._cuts[run.id] = Failure(type="Cut", message=f"{reason}{words}", may_have_been_billed=not was_waiting)
+        self._cuts[run.id] = reason
         scope.cancel()
 
     def cut_tab(self, tab: str) -> None:
@@ -115,6 +113,9 @@ class Maker:
 
     async def _run(self, run: Run, scope: anyio.CancelScope) -> None:
         response: ImagesResponse | None = None
+        watch = CallWatch(on_begin=lambda: self._note_wait(run, False), on_pause=lambda: self._note_wait(run, True))
+        # In the task's own context: no other run is watched by it.
+        CALL_WATCH.set(watch)
         with scope:
             try:
                 response = await (self._stream(run) if run.streams else self._generate(run))
@@ -124,15 +125,20 @@ class Maker:
                 run.fail(describe_error(error))
         del self._scopes[run.id]
         now = anyio.current_time()
-        cut = self._cuts.pop(run.id, None)
+        reason = self._cuts.pop(run.id, None)
         if response is not None:
             # An answer of links of which none could be fetched is none to whoever looks.
             run.finish("done" if any(run.names) else "failed", now=now, response=response)
-        elif scope.cancelled_caught and cut is not None:
-            run.fail(cut)
+        elif scope.cancelled_caught and reason is not None:
+            # Asked only now: between being cut and noticing it an attempt may still have been let go.
+            run.fail(describe_cut(reason, watch, retries_ambiguous=self._client.retry.retry_ambiguous))
             run.finish("cut", now=now)
         else:
             run.finish("failed", now=now)
+        self._on_change(run.id)
+
+    def _note_wait(self, run: Run, is_waiting: bool) -> None:
+        run.is_waiting = is_waiting
         self._on_change(run.id)
 
     async def _stream(self, run: Run) -> ImagesResponse:
@@ -174,3 +180,19 @@ class Maker:
             now=anyio.current_time(),
         )
         self._on_change(run.id)
+
+
+def describe_cut(reason: str, watch: CallWatch, *, retries_ambiguous: bool) -> Failure:
+    """Say what it means that a run was cut off.
+
+    Args:
+        reason: why it was.
+        watch: what became of its attempts.
+        retries_ambiguous: whether what may have been billed is tried again, and not only what was refused.
+    """
+    if not watch.was_under_way:
+        return Failure(type="Cut", message=f"{reason} while it waited: nothing was sent.")
+    if not watch.is_under_way and not retries_ambiguous:
+        words = " while it waited to be tried again: what was sent was refused, which costs nothing."
+        return Failure(type="Cut", message=f"{reason}{words}")
+    return Failure(type="Cut", message=f"{reason}; it may be billed all the same.", may_have_been_billed=True)

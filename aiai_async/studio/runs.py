@@ -85,6 +85,8 @@ class Run:
         self._started_at: Final = now
         self._began_at: Final = began_at
         self.status: Status = "running"
+        self.is_waiting = True
+        """Whether no attempt is under way: it waits to be let go, for the first time or again."""
         self.is_answered = False
         """Whether the server has begun to answer."""
         self.steps: Final[list[list[Step]]] = [[] for _ in range(request.n or 1)]

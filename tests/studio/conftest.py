@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -10,7 +11,6 @@ from typing import Any
 import aiohttp
 import anyio
 import attrs
-import orjson
 import pytest
 
 from aiai_async import AsyncImagesClient
@@ -41,7 +41,7 @@ class Tab:
         options = {} if body is None else {"json": body}
         async with self.session.request(method, self.url + path, headers=self.headers, **options) as response:
             content = await response.read()
-            return response.status, orjson.loads(content) if content else None
+            return response.status, json.loads(content) if content else None
 
     async def begin(self, prompt: str, **fields: object) -> dict[str, Any]:
         """Begin a run and give it."""
@@ -53,7 +53,7 @@ class Tab:
         """Read what is told until a message is what is waited for."""
         with anyio.fail_after(20):
             while True:
-                message: dict[str, Any] = orjson.loads(await self.socket.receive_bytes())
+                message: dict[str, Any] = json.loads(await self.socket.receive_bytes())
                 if condition(message):
                     return message
 
@@ -85,7 +85,7 @@ async def open_tab(studio: Studio, *, name: str = TAB) -> AsyncGenerator[Tab]:
         token = await read_token(session, studio.url)
         address = f"{studio.url}api/events?tab={name}"
         async with session.ws_connect(address, protocols=("aiai-studio", f"token.{token}")) as socket:
-            hello: dict[str, Any] = orjson.loads(await socket.receive_bytes())
+            hello: dict[str, Any] = json.loads(await socket.receive_bytes())
             yield Tab(session, studio.url, token, name, socket, hello)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import hashlib
 import http.client
 import json
@@ -19,6 +21,7 @@ from aiai_async.server import Fault, LocalServer
 from aiai_async.studio import Studio
 from aiai_async.studio.guard import SECURITY_HEADERS
 from aiai_async.studio.pages import read_files
+from tests.scripted import PNG, Received, ScriptedServer, error_body, http_answer, never_answer
 
 from .conftest import KEY, Tab, open_tab, read_token, until
 
@@ -284,17 +287,44 @@ async def test_what_is_wrong_is_said_and_not_sent(
     ("content", "kind", "status"),
     [
         (b"{", "application/json", 400),
-        (b'{"prompt": "\\ud800"}', "application/json", 400),
+        (b'{"prompt": "\\ud800"}', "application/json", 422),
+        (b"[" * 100_000, "application/json", 400),
         (b"{}", "text/plain", 415),
         (b"x" * 600_000, "application/json", 413),
     ],
-    ids=["cut", "surrogate", "form", "long"],
+    ids=["cut", "surrogate", "deep", "form", "long"],
 )
 async def test_bodies_that_are_none(tab: Tab, content: bytes, kind: str, status: int) -> None:
     """A form of another site can't send JSON; and no body fills the memory."""
     headers = {**tab.headers, "Content-Type": kind}
     async with tab.session.post(f"{tab.url}api/runs", data=content, headers=headers) as response:
         assert response.status == status
+
+
+async def test_half_an_emoji_is_said_at_the_prompt(tab: Tab) -> None:
+    """A browser sends what was cut in two; the rules have the words, and the price is not asked for."""
+    options = {"data": b'{"prompt": "A kite \\ud83d"}', "headers": {**tab.headers, "Content-Type": "application/json"}}
+    async with tab.session.post(f"{tab.url}api/runs", **options) as response:
+        tree = await response.json()
+    assert (response.status, tree["error"]["field"]) == (422, "prompt")
+    assert "surrogate" in tree["error"]["message"]
+    async with tab.session.post(f"{tab.url}api/estimate", **options) as response:
+        assert await response.json() is None
+
+
+async def test_no_answer_keeps_others_from_being_told(start: Start) -> None:
+    """Half a surrogate pair and a number of 20 digits are told as they are, to a tab that comes later too."""
+    usage = {"total_tokens": 98765432109876543210, "input_tokens": 1, "output_tokens": 2}
+    image = {"b64_json": base64.b64encode(PNG).decode(), "revised_prompt": "A kite \ud83d"}
+    answer = {"created": 1, "data": [image], "usage": usage}
+    server, studio = await start()
+    server.set_faults(Fault(status=200, body=json.dumps(answer)))
+    async with open_tab(studio) as tab:
+        ended = await tab.until_ended(await tab.begin("A kite", model="dall-e-3"))
+        assert ended["status"] == "done", ended
+    async with open_tab(studio, name="a-later-tab") as tab:
+        [run] = tab.hello["runs"]
+        assert (run["revised_prompt"], run["usage"]["total_tokens"]) == ("A kite \ud83d", 98765432109876543210)
 
 
 async def test_a_prompt_of_the_longest_kind_is_sent(tab: Tab, server: LocalServer) -> None:
@@ -355,6 +385,44 @@ async def test_what_is_cut_while_it_waits_was_not_sent(start: Start) -> None:
         ended = await tab.until_ended(run)
     assert ended["failures"][0]["message"] == "Cut off here while it waited: nothing was sent."
     assert len(server.requests) == 1
+
+
+async def test_what_is_cut_after_others_were_put_back_may_be_billed() -> None:
+    """One that began before waits again after a refusal; the other is under way, and each says so of itself."""
+    refused = asyncio.Event()
+    under_way: list[str] = []
+
+    async def answer(request: Received, writer: asyncio.StreamWriter) -> None:
+        under_way.append(str(request.json["prompt"]))
+        if under_way[-1] == "A kite":
+            await refused.wait()
+            writer.write(http_answer(429, error_body("slow down"), headers={"Retry-After": "60"}))
+        else:
+            await never_answer(request, writer)
+
+    async with (
+        ScriptedServer(answer, answer) as server,
+        AsyncImagesClient(KEY, base_url=server.base_url) as client,
+        Studio(client, grace=0) as studio,
+        open_tab(studio) as tab,
+    ):
+        first = await tab.begin("A kite")
+        await until(lambda: under_way == ["A kite"])
+        second = await tab.begin("A lighthouse")
+        await until(lambda: len(under_way) == 2)
+        refused.set()
+        told = await tab.until(lambda message: message["type"] == "limits" and message["limits"]["waits"])
+        assert set(told["limits"]["waits"]) == {first["id"]}
+        for run, words in (
+            (second, "Cut off here; it may be billed all the same."),
+            (
+                first,
+                "Cut off here while it waited to be tried again: what was sent was refused, which costs nothing.",
+            ),
+        ):
+            await tab.send("POST", f"api/runs/{run['id']}/cut")
+            [failure] = (await tab.until_ended(run))["failures"]
+            assert (failure["message"], failure["may_have_been_billed"]) == (words, run is second)
 
 
 async def test_a_closed_tab_cuts_what_it_began_and_nothing_else(start: Start) -> None:

@@ -28,16 +28,17 @@ def make_queue(
     )
 
 
-def make_run(number: int, model: str | None = "m", *, is_answered: bool = False) -> Run:
+def make_run(number: int, model: str | None = "m", *, is_waiting: bool = True) -> Run:
     request = ImageRequest(prompt="A kite", model=model)
     run = Run(id=str(number), number=number, tab="tab", request=request, streams=True, now=0.0, began_at=0.0)
-    run.is_answered = is_answered
+    run.is_waiting = is_waiting
     return run
 
 
-def test_the_last_that_have_no_answer_are_those_that_wait() -> None:
-    """A queue goes in order, and others' queues are theirs."""
-    runs = [make_run(1, is_answered=True), make_run(2), make_run(3), make_run(4), make_run(5, "other")]
+def test_each_run_knows_whether_it_waits() -> None:
+    """Also one that began before another, and was put back; others' queues are theirs."""
+    runs = [make_run(1, is_waiting=False), make_run(2, is_waiting=False), make_run(5, "other")]
+    runs[1:1] = [make_run(3), make_run(4)]
     limits = Limits([make_queue(waiting=2, waiting_for="images per minute", next_in=12.3)])
     words = "waiting for images per minute, the next goes in 12 s"
     assert find_waits(limits, runs) == {"3": words, "4": words}
