@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -65,25 +66,39 @@ class FolderLock:
 
 
 def is_running(folder: Path) -> bool:
-    """Tell whether a run of a job seems to be under way, without touching its lock.
+    """Tell whether a run of a job seems to be under way, without touching its lock: a run that begins must get it.
 
-    One on another machine, or in another container, is not seen.
+    One on another machine, or in another container, is not seen. What was killed leaves its lock behind, with its
+    number in it; where the system has given that number to another process since, the job looks as if it ran.
     """
+    path = folder / NAME
     try:
-        text = (folder / NAME).read_bytes()[:20].strip()
-    except OSError:
+        # Before it is opened, and not through a link: it may be anything that somebody put there.
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            return False
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        try:
+            text = os.read(descriptor, 20).strip()
+        finally:
+            os.close(descriptor)
+    except PermissionError:
         # On Windows a locked file can't be read.
-        return os.name == "nt" and (folder / NAME).exists()
+        return os.name == "nt"
+    except OSError:
+        return False
     if os.name == "nt" or not text.isdigit():
         # There, asking whether a process lives would end it.
         return False
+    number = int(text)
     try:
-        os.kill(int(text), 0)
+        # 0 is no process: it means all of the asking one's group.
+        if number:
+            os.kill(number, 0)
     except PermissionError:
         return True
     except (OSError, OverflowError):
         return False
-    return True
+    return number != 0
 
 
 def _is_still(path: Path, descriptor: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -180,23 +181,35 @@ def open_journal(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def open_reading(path: Path) -> sqlite3.Connection:
-    """Open a journal only to read it, also while a run writes it; one of an earlier version is read as a copy.
+def open_reading(path: Path, *, is_glance: bool = False) -> sqlite3.Connection:
+    """Open a journal only to read it, also while a run writes it.
+
+    Args:
+        path: its file.
+        is_glance: whether it is read for some tenths of a second, again and again. Then no file of the folder is made,
+            changed or removed, except that SQLite puts its own index (`-shm`) beside the log of a run that was killed,
+            where that is missing. A journal of an earlier version is given as it is. A run that begins in this very
+            moment may make the reading fail. Otherwise SQLite's own files come and go, what a killed run left in its
+            log is moved into the journal, and one of an earlier version is read as a copy of this one.
 
     Raises:
         JobError: there is none, it is damaged, of a newer version, or can't be opened.
     """
     if not path.is_file():
         raise JobError(f"{path.parent} is no job: there is no {path.name} in it")
+    # SQLite's mode=ro alone leaves an empty log behind where there was none, that the next run would have to take away.
+    # Where there is none nobody writes, which SQLite can be told: then it makes none.
+    glance = "mode=ro&immutable=1" if _find_log(path) == 0 else "mode=ro"
     try:
-        # Not with SQLite's mode=ro, which leaves an empty log behind that the next run would have to take away.
-        connection = _connect(path)
+        connection = _connect(path, glance if is_glance else "mode=rw")
     except sqlite3.Error as error:
         raise JobError(f"{path}: the journal can't be opened: {error}") from error
     try:
         _tune(connection)
+        # What views and triggers of a file made by hand would call is not called.
+        connection.execute("PRAGMA trusted_schema = OFF")
         version = _check_kind(connection, path)
-        if version < VERSION:
+        if version < VERSION and not is_glance:
             connection = _copy_upgraded(connection)
         connection.execute("PRAGMA query_only = ON")
     except sqlite3.OperationalError as error:
@@ -209,6 +222,26 @@ def open_reading(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _find_log(path: Path) -> int:
+    """Give the size of the log beside a journal.
+
+    Raises:
+        JobError: what lies beside it under SQLite's names is no file: opening a pipe would wait for ever.
+    """
+    size_bytes = 0
+    for suffix in ("-wal", "-shm", "-journal"):
+        beside = path.with_name(path.name + suffix)
+        try:
+            found = os.lstat(beside)
+        except FileNotFoundError:
+            continue
+        if not stat.S_ISREG(found.st_mode):
+            raise JobError(f"{beside} is no file: the journal is not read with it")
+        if suffix == "-wal":
+            size_bytes = found.st_size
+    return size_bytes
 
 
 def _copy_upgraded(connection: sqlite3.Connection) -> sqlite3.Connection:
@@ -271,10 +304,10 @@ def _damaged(path: Path, words: str) -> JobError:
     )
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, query: str = "mode=rw") -> sqlite3.Connection:
     # Used by one thread at a time, which `Journal` and `Draft` see to; which one it is changes.
     return sqlite3.connect(
-        path.absolute().as_uri() + "?mode=rw", uri=True, isolation_level=None, check_same_thread=False, timeout=5.0
+        f"{path.absolute().as_uri()}?{query}", uri=True, isolation_level=None, check_same_thread=False, timeout=5.0
     )
 
 

@@ -1,8 +1,9 @@
-"""A job as others see it, while it runs or afterwards: read from its journal, and nothing is ever written or locked.
+"""A job as others see it, while it runs or afterwards: read from its journal, which is neither written nor locked.
 
 Each look opens the journal anew, reads and closes it, which takes some tenths of a second for a hundred thousand items:
-so a run in another process is never held up, and one that begins or ends meanwhile is seen. It blocks: call it in a
-thread. What a journal says is taken for what it is, the content of a file that somebody may have made by hand.
+so a run in another process is never held up, and one that begins or ends meanwhile is seen. All that may appear in the
+folder is SQLite's own index beside the log of a run that was killed; the next run takes both away. It blocks: call it
+in a thread. What a journal says is taken for what it is, the content of a file that somebody may have made by hand.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import json
 import os
 import sqlite3
 import stat
-import sys
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -104,9 +104,11 @@ def view(folder: Path, *, now: float, newest: int = 24, failures: int = 5) -> Jo
     """
     path = folder / JOURNAL
     try:
-        with closing(_open(path)) as connection:
+        with closing(schema.open_reading(path, is_glance=True)) as connection:
+            # What is read by several statements is of one moment.
+            connection.execute("BEGIN")
             return _read(connection, folder, now=now, newest=newest, failures=failures)
-    except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:
+    except (sqlite3.Error, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise JobError(f"{path}: the journal can't be read: {error}") from error
 
 
@@ -118,58 +120,12 @@ def find_image(folder: Path, item: int, k: int) -> Path | None:
     """
     path = folder / JOURNAL
     try:
-        with closing(_open(path)) as connection:
+        with closing(schema.open_reading(path, is_glance=True)) as connection:
             found = connection.execute("SELECT name FROM images WHERE item = ? AND k = ?", (item, k)).fetchone()
     except sqlite3.Error as error:
         raise JobError(f"{path}: the journal can't be read: {error}") from error
     file = None if found is None else _to_file(folder, found[0])
-    return None if file is None or _find_size(file) is None else file
-
-
-def is_running(folder: Path) -> bool:
-    """Tell whether a run of a job is under way. The lock is not touched: a run that begins just now must get it."""
-    try:
-        text = (folder / lock.NAME).read_bytes()[:20].strip()
-    except OSError:
-        return False
-    if sys.platform == "win32" or not text.isdigit():
-        # There the file is held as long as the process lives, and asking for a process by its number is no small thing.
-        return True
-    try:
-        os.kill(int(text), 0)
-    except (ProcessLookupError, OverflowError):
-        # What was killed leaves the file behind.
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    if not path.is_file():
-        raise JobError(f"{path.parent} is not the folder of a job: there is no {path.name} in it")
-    # With no log beside it nobody writes, and SQLite would make a log to read it, which it could not remove again.
-    try:
-        is_at_rest = path.with_name(f"{path.name}-wal").stat().st_size == 0
-    except FileNotFoundError:
-        is_at_rest = True
-    uri = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if is_at_rest else ''}"
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=1.0)
-    try:
-        connection.execute("PRAGMA query_only = ON")
-        connection.execute("PRAGMA trusted_schema = OFF")
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if application != schema.APPLICATION_ID:
-            raise JobError(f"{path} is not the journal of a job")
-        if version > schema.VERSION:
-            raise JobError(f"{path} is of version {version}, written by a newer aiai-async; upgrade this one")
-        # What is read by several statements is of one moment.
-        connection.execute("BEGIN")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+    return None if file is None or not _has_images(folder) or _find_size(file) is None else file
 
 
 def _read(connection: sqlite3.Connection, folder: Path, *, now: float, newest: int, failures: int) -> JobView:
@@ -194,7 +150,7 @@ def _read(connection: sqlite3.Connection, folder: Path, *, now: float, newest: i
     return JobView(
         counts=counts,
         images=images,
-        is_running=is_running(folder),
+        is_running=lock.is_running(folder),
         rate=recent_images * 60 / window,
         items_per_second=recent_items / window,
         cost_usd=cost_usd,
@@ -208,6 +164,8 @@ def _read(connection: sqlite3.Connection, folder: Path, *, now: float, newest: i
 
 def _read_newest(connection: sqlite3.Connection, folder: Path, *, most: int) -> tuple[ViewedImage, ...]:
     found: list[ViewedImage] = []
+    if not _has_images(folder):
+        return ()
     items = connection.execute(
         "SELECT idx, request, at FROM items WHERE state = 'done' ORDER BY at DESC, idx DESC LIMIT ?", (most,)
     ).fetchall()
@@ -261,6 +219,14 @@ def _to_file(folder: Path, name: object) -> Path | None:
     if not isinstance(name, str) or not name or name in (".", "..") or Path(name).name != name or "\\" in name:
         return None
     return folder / IMAGES / name
+
+
+def _has_images(folder: Path) -> bool:
+    """Tell whether there is a folder of images that is one, and no link to another."""
+    try:
+        return stat.S_ISDIR(os.lstat(folder / IMAGES).st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def _find_size(file: Path) -> int | None:

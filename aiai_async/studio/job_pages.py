@@ -28,6 +28,8 @@ _SECONDS_BETWEEN_LOOKS: Final = 0.5
 _REST_BY_LOOK: Final = 5.0
 # The bound of an image that the client has.
 _MOST_BYTES: Final = 128 * 2**20
+# Neither through a link that has taken the file's place, nor waiting for who writes into a pipe that has.
+_OPENING: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 Send = Callable[[bytes], Awaitable[None]]
 
@@ -44,10 +46,10 @@ class JobPages:
         What can't be read is told too, and looked at again: the job may begin in a moment.
 
         Args:
-            folder: as the user named it; relative to the working directory.
+            folder: as the user named it; relative to the working directory, `~` is the home.
             send: takes JSON.
         """
-        name, path = secrets.token_urlsafe(18), Path(folder)
+        name, path = secrets.token_urlsafe(18), _to_path(folder)
         self._folders[name] = path
         told: bytes | None = None
         failed = 0
@@ -79,6 +81,11 @@ class JobPages:
         """
         folder = self._folders.get(name)
         return None if folder is None else await anyio.to_thread.run_sync(_read_image, folder, item, k)
+
+
+def _to_path(folder: str) -> Path:
+    # Not by Path.expanduser, which raises where nobody has that name.
+    return Path(os.path.expanduser(folder))
 
 
 def _look(folder: Path, name: str) -> dict[str, Any]:
@@ -117,9 +124,7 @@ def _read_image(folder: Path, item: int, k: int) -> Picture | None:
         path = find_image(folder, item, k)
         if path is None:
             return None
-        # Not through a link that has taken the file's place.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
-        with open(descriptor, "rb") as file:
+        with open(os.open(path, _OPENING), "rb") as file:
             content = file.read(_MOST_BYTES + 1)
     except (JobError, OSError):
         return None

@@ -69,9 +69,27 @@ def test_whether_a_run_is_under_way(tmp_path: Path) -> None:
     mine.release()
     assert not lock.is_running(tmp_path)
     child = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
-    for text, is_running in ((child.stdout, False), ("", False), ("odd", False), ("1\n", True), ("9" * 19, False)):
+    for text, is_running in (
+        (child.stdout, False),
+        ("", False),
+        ("odd", False),
+        ("1\n", True),
+        ("9" * 19, False),
+        ("0", False),
+    ):
         (tmp_path / NAME).write_text(text)
         assert lock.is_running(tmp_path) is is_running
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
+def test_a_lock_that_is_no_file_is_not_opened(tmp_path: Path) -> None:
+    """A pipe would keep whoever looks for ever, and a link lead anywhere."""
+    os.mkfifo(tmp_path / NAME)
+    assert not lock.is_running(tmp_path)
+    (tmp_path / NAME).unlink()
+    (tmp_path / "elsewhere").write_text(f"{os.getpid()}\n")
+    (tmp_path / NAME).symlink_to(tmp_path / "elsewhere")
+    assert not lock.is_running(tmp_path)
 
 
 def test_another_lock(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import gzip
 import json
 import os
 import sqlite3
-import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +15,7 @@ import pytest
 
 from aiai_async import AsyncImagesClient
 from aiai_async.bulk import BulkJob, JobError
-from aiai_async.bulk.viewing import JobView, find_image, is_running, view
+from aiai_async.bulk.viewing import JobView, find_image, view
 from aiai_async.server import Fault, LocalServer
 
 SIZE = {"model": "dall-e-2", "size": "256x256"}
@@ -186,6 +185,7 @@ async def test_a_newer_version_and_somebody_elses_file(tmp_path: Path) -> None:
         "UPDATE items SET request = '[]'",
         "UPDATE items SET at = 'x', images = 'y'",
         "UPDATE items SET state = 'nobody knows'",
+        f"UPDATE items SET request = '{'[' * 100_000}'",
     ],
 )
 async def test_a_journal_made_by_hand_is_an_error_at_worst(tmp_path: Path, statement: str) -> None:
@@ -210,22 +210,38 @@ async def test_a_name_that_leads_out_of_the_folder_is_no_image(tmp_path: Path, n
     assert view(folder, now=0.0).newest == ()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there the lock alone tells")
-@pytest.mark.parametrize(
-    ("text", "runs"),
-    [(f"{os.getpid()}\n", True), ("", True), ("99999999999999999999\n", False), ("1\n", True)],
-    ids=["this process", "nobody yet", "no process", "somebody else's"],
-)
-def test_who_holds_the_lock(tmp_path: Path, text: str, runs: bool) -> None:
-    """The process that wrote its number, if it is there; one that has just made the file has written none yet."""
-    (tmp_path / "job.lock").write_text(text)
-    assert is_running(tmp_path) is runs
+async def test_a_linked_folder_of_images_is_not_looked_into(tmp_path: Path) -> None:
+    """It may lead anywhere."""
+    folder = tmp_path / "job"
+    await make_job(folder, ["A kite"])
+    (folder / "images").rename(tmp_path / "elsewhere")
+    (folder / "images").symlink_to(tmp_path / "elsewhere")
+    assert find_image(folder, 0, 0) is None
+    assert look(folder).newest == ()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there the lock alone tells")
-def test_a_process_that_has_ended_holds_no_lock(tmp_path: Path) -> None:
-    """Killed, it leaves the file behind."""
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait(timeout=30)
-    (tmp_path / "job.lock").write_text(f"{process.pid}\n")
-    assert not is_running(tmp_path)
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
+@pytest.mark.parametrize("suffix", ["-wal", "-shm", "-journal"])
+async def test_a_pipe_beside_the_journal_is_not_waited_for(tmp_path: Path, suffix: str) -> None:
+    """A thread that waits for it could not be stopped."""
+    await make_job(tmp_path, ["A kite"])
+    os.mkfifo(tmp_path / f"job.sqlite{suffix}")
+    with pytest.raises(JobError, match=rf"job.sqlite{suffix} is no file: the journal is not read with it"):
+        view(tmp_path, now=0.0)
+
+
+async def test_only_an_index_may_appear_beside_a_killed_runs_log(tmp_path: Path) -> None:
+    """Which SQLite makes to read it; journal and log stay as they are, and the next run takes both away."""
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    await make_job(tmp_path, ["A kite"])
+    with closing(sqlite3.connect(tmp_path / "job.sqlite")) as writer:
+        writer.execute("PRAGMA journal_mode = WAL")
+        writer.execute("UPDATE items SET state = 'failed'")
+        writer.commit()
+        for name in ("job.sqlite", "job.sqlite-wal"):
+            (folder / name).write_bytes((tmp_path / name).read_bytes())
+    before = snapshot(folder)
+    assert view(folder, now=0.0).counts["failed"] == 1
+    assert {name: snapshot(folder)[name] for name in before} == before
+    assert set(snapshot(folder)) - set(before) <= {"job.sqlite-shm"}

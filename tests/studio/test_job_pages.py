@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import sqlite3
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import anyio
-import orjson
 import pytest
 
 from aiai_async import AsyncImagesClient
@@ -34,7 +35,7 @@ async def watch(tab: Tab, folder: str) -> AsyncGenerator[aiohttp.ClientWebSocket
 
 async def read(socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
     with anyio.fail_after(20):
-        message: dict[str, Any] = orjson.loads(await socket.receive_bytes())
+        message: dict[str, Any] = json.loads(await socket.receive_bytes())
         return message
 
 
@@ -46,7 +47,7 @@ async def test_a_job_is_told_from_before_its_beginning_to_its_end(
     async with watch(tab, str(folder)) as socket:
         message = await read(socket)
         assert message["type"] == "problem"
-        assert "is not the folder of a job" in message["message"]
+        assert "is no job: there is no job.sqlite in it" in message["message"]
         await BulkJob(["A kite", "A harbour"], folder, client, defaults=SIZE).run()
         while message["type"] == "problem" or message["counts"]["done"] < 2 or message["is_running"]:
             message = await read(socket)
@@ -102,6 +103,23 @@ async def test_names_that_are_no_folder(tab: Tab, folder: str, tmp_path: Path, m
         assert (await read(socket))["type"] == "problem"
 
 
+async def test_a_job_with_text_that_is_none_is_told(
+    tab: Tab, client: AsyncImagesClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a surrogate pair in a prompt and bytes for a time; from a folder named by the home."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    await BulkJob(["A kite"], tmp_path / "job", client, defaults=SIZE).run()
+    with closing(sqlite3.connect(tmp_path / "job" / "job.sqlite")) as journal:
+        journal.execute("""UPDATE items SET request = '{"prompt": "A kite \\ud800"}', at = x'ff'""")
+        journal.commit()
+        journal.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    async with watch(tab, "~/job") as socket:
+        message = await read(socket)
+        assert message["type"] == "job", message
+        assert message["folder"] == str(tmp_path / "job")
+        assert message["newest"][0]["prompt"] == "A kite \ud800"
+
+
 async def test_the_pages_of_jobs_hold_nothing_of_what_was_asked(studio: Studio, tab: Tab) -> None:
     """The address is read by the page itself, as text."""
     async with tab.session.get(f"{studio.url}jobs/%3Cscript%3Esomebody%3C/script%3E") as response:
@@ -127,7 +145,7 @@ def test_a_look_that_fails_once_is_no_news(looks: list[str], told: list[str], mo
         return {"type": words.split()[0], "words": words}
 
     async def hear(message: bytes) -> None:
-        heard.append(orjson.loads(message)["words"])
+        heard.append(json.loads(message)["words"])
 
     async def follow() -> None:
         with pytest.raises(IndexError):
