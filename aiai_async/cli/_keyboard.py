@@ -2,7 +2,8 @@
 
 A terminal that is asked what it can do answers as if somebody had typed it, and over a slow line it answers late. So
 nothing is echoed meanwhile, and what nobody read is thrown away at the end: the shell must not take it for a command.
-Signals still come by Ctrl-C and Ctrl-Z.
+Ctrl-C still comes as a signal. Ctrl-Z does nothing: whoever is stopped can't put the screen in order before, and the
+shell would get one without echo and cursor.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ if sys.platform != "win32":
     import termios
 
 _LOCAL_FLAGS: Final = 3
+_CHARACTERS: Final = 6
 """Where they stand in what `tcgetattr` gives."""
 
 
@@ -38,7 +40,7 @@ class Keyboard:
         self._is_handling = False
 
     def quiet(self) -> bool:
-        """Turn the echo off, and let questions to the terminal be answered to this process; False: it can't be done.
+        """Turn echo and Ctrl-Z off, and let questions to the terminal be answered to this process; False: it can't be done.
 
         Prompts may come from a pipe; the keyboard is then the controlling terminal's, and takes the place of
         `sys.__stdin__`, from which textual-image reads.
@@ -59,6 +61,7 @@ class Keyboard:
             self._before = termios.tcgetattr(stream.fileno())
             silent = termios.tcgetattr(stream.fileno())
             silent[_LOCAL_FLAGS] &= ~termios.ECHO
+            silent[_CHARACTERS][termios.VSUSP] = os.fpathconf(stream.fileno(), "PC_VDISABLE")
             termios.tcsetattr(stream.fileno(), termios.TCSANOW, silent)
             self._handle_end()
         return True

@@ -7,6 +7,7 @@ Images are decoded and scaled where `Painter.paint` is called, which is never th
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import io
@@ -14,7 +15,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -106,6 +107,11 @@ class Painter:
         """
         # Without a handler of its own, what it notes about odd terminals would be written between the lines.
         logging.getLogger("textual_image").addHandler(logging.NullHandler())
+        with _keeping_title():
+            return cls._ask(way)
+
+    @classmethod
+    def _ask(cls, way: str) -> Self:
         # Its last version for Python 3.11 calls what Pillow has a new name for since 12.1.
         warnings.filterwarnings("ignore", r"Image\.Image\.getdata", DeprecationWarning)
         painter = cls(getattr(importlib.import_module("textual_image.renderable"), _CLASSES[way]))
@@ -148,6 +154,27 @@ class Painter:
                 lines.append(line)
         width = max(map(Segment.get_line_length, lines), default=0)
         return Picture(lines, width, overlay, _make_delete(image))
+
+
+@contextlib.contextmanager
+def _keeping_title() -> Iterator[None]:
+    """Keep the title of tmux's pane, which takes the question to Kitty for a new one; it can keep titles on a stack."""
+    if not os.environ.get("TMUX"):
+        yield
+        return
+    try:
+        _write_now("\x1b[22;2t")
+        yield
+    finally:
+        _write_now("\x1b[23;2t")
+
+
+def _write_now(codes: str) -> None:
+    # Where the library writes its questions: what Python and its tests have in the place of standard output is another.
+    stream = sys.__stdout__
+    if stream is not None:
+        stream.write(codes)
+        stream.flush()
 
 
 def _read(source: bytes | Path) -> Any:

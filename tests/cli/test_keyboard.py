@@ -35,7 +35,9 @@ def test_what_nobody_read_is_thrown_away(terminal: tuple[int, int]) -> None:
     before, handler = termios.tcgetattr(theirs), signal.getsignal(signal.SIGTERM)
     keyboard = Keyboard(lambda: None)
     assert keyboard.quiet()
-    assert termios.tcgetattr(theirs)[3] == before[3] & ~termios.ECHO
+    silent = termios.tcgetattr(theirs)
+    assert silent[3] == before[3] & ~termios.ECHO
+    assert (before[6][termios.VSUSP], silent[6][termios.VSUSP]) == (b"\x1a", b"\0")
     os.write(ours, b"\x1b[?62;4c\n")
     keyboard.restore()
     keyboard.restore()

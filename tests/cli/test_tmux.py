@@ -92,16 +92,20 @@ def test_from_the_first_image_to_the_end(tmux: Tmux, script: Script, portal: Blo
 
 
 def test_interrupted(tmux: Tmux, script: Script) -> None:
-    """The screen is as it was before, with one line more, and the shell shows what is typed."""
+    """The screen is as it was before, with one line more, and the shell shows what is typed; Ctrl-Z is none."""
     script(held(partial(0, RED), until=asyncio.Event()))
+    tmux("select-pane", "-T", "the user's own")
     tmux.type("clear; echo be''fore")
     tmux.wait_until(lambda screen: screen.startswith("before"))
     tmux.type(f"{stream('red')}; echo left with $?")
     tmux.wait_until(count_blocks)
-    tmux("send-keys", "C-c")
+    assert tmux("display", "-p", "#{pane_title}") == "the user's own\n"
+    tmux("send-keys", "C-z", "C-c")
     screen = tmux.wait_until(lambda screen: "left with 130" in screen)
     assert not count_blocks(tmux("capture-pane", "-p", "-S", "-"))
     assert screen.startswith("before\n") and "interrupted: 0 images saved, 1 request cut off" in screen
     assert tmux("display", "-p", "#{alternate_on} #{cursor_flag}") == "0 1\n"
+    assert "topped" not in screen
+    assert tmux("display", "-p", "#{pane_title}") == "the user's own\n"
     tmux.type("stty -a")
     assert " echo " in tmux.wait_until(lambda screen: "icanon" in screen)
