@@ -7,9 +7,9 @@ import json
 import math
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated
+from typing import Annotated, Literal
 
-from fastapi import Body, FastAPI, Request
+from fastapi import Body, FastAPI, Header, Request
 from fastapi.responses import HTMLResponse, StreamingResponse
 
 from aiai_async import AIAIError, AsyncImagesClient, BadRequestError, InvalidRequestError, RateLimitError
@@ -71,9 +71,12 @@ async def show_page() -> str:
     return PAGE
 
 
-# JSON in a POST: no page of another site can send that, and spend your money.
+# A POST that says it is JSON: no page of another site can send that, and spend your money.
+JSON = Annotated[Literal["application/json"], Header(alias="Content-Type")]
+
+
 @app.post("/images")
-async def make_image(request: Request, prompt: Annotated[str, Body(embed=True)]) -> StreamingResponse:
+async def make_image(request: Request, kind: JSON, prompt: Annotated[str, Body(embed=True)]) -> StreamingResponse:
     client: AsyncImagesClient = request.app.state.client
     return StreamingResponse(events(client, prompt), media_type="application/x-ndjson")
 

@@ -40,7 +40,7 @@ class Keyboard:
         self._is_handling = False
 
     def quiet(self) -> bool:
-        """Turn echo and Ctrl-Z off, and let questions to the terminal be answered to this process; False: it can't be done.
+        """Turn echo and Ctrl-Z off, and let the terminal's answers come to this process; False: it can't be done.
 
         Prompts may come from a pipe; the keyboard is then the controlling terminal's, and takes the place of
         `sys.__stdin__`, from which textual-image reads.

@@ -23,6 +23,8 @@ from aiai_async.cli._prices_file import read_prices_file
 DEFAULT_PORT: Final = 8766
 # Seconds that the server of --local takes: enough to see a picture sharpen.
 LOCAL_LATENCY: Final = 6.0
+LOCAL: Final = "the local server inside"
+"""What the server of --local is called here and on the page."""
 
 
 def studio(
@@ -38,7 +40,8 @@ def studio(
 ) -> None:
     """Try the API on a local web page: pictures sharpen as they come. A job's folder is shown at /jobs/FOLDER.
 
-    Only this machine can reach it, and the key never gets to the browser. A tab that is closed cuts what it began.
+    Only this machine can reach it, but every user of it: on one that is shared, they can spend your key's money. The
+    key itself never gets to the browser. A tab that is closed cuts what it began.
     """
     connection = Connection(
         local=local,
@@ -49,14 +52,9 @@ def studio(
         prices=read_prices_file(prices),
     )
     connection.require_key()
-    try:
+    # Raised only where signals can't be received, or before they are: being interrupted is how this command ends.
+    with contextlib.suppress(KeyboardInterrupt):
         anyio.run(_show_until_told_to_stop, connection, port, open_browser)
-    except OSError as error:
-        say_error(f"can't listen on 127.0.0.1:{port}: {error.strerror or error}; try another --port")
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        # Only where signals can't be received, or before they are: being interrupted is how this command ends.
-        pass
     typer.echo("stopped")
 
 
@@ -69,8 +67,14 @@ async def _show_until_told_to_stop(connection: Connection, port: int, open_brows
         # Windows has no receiver: there Ctrl-C comes as KeyboardInterrupt, and ends the wait all the same.
         with contextlib.suppress(NotImplementedError):
             signals = stack.enter_context(anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM))
-        async with connection.open() as client, Studio(client, port=port) as shown:
-            where = "the local server inside" if connection.local else client.base_url
+        async with connection.open() as client, contextlib.AsyncExitStack() as running:
+            shown = Studio(client, port=port, server=LOCAL if connection.local else None)
+            try:
+                await running.enter_async_context(shown)
+            except OSError as error:
+                say_error(f"can't listen on 127.0.0.1:{port}: {error.strerror or error}; try another --port")
+                raise typer.Exit(1) from None
+            where = LOCAL if connection.local else client.base_url
             typer.echo(f"studio at {shown.url} for {where} (Ctrl-C stops it)")
             if open_browser and not await anyio.to_thread.run_sync(webbrowser.open, shown.url):
                 say("no browser can be opened from here; open the address yourself")

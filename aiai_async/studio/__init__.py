@@ -1,5 +1,6 @@
-"""A local web page to try the API and to watch jobs: `Studio`. It spends the user's money, so only this machine's own
-browser can use it, and the key never gets there.
+"""A local web page to try the API and to watch jobs: `Studio`. It spends the user's money, so neither other machines
+nor the pages of other sites can use it, and the key never gets there. Every user of this machine can: on one that is
+shared with others, they can open the page too, and spend the key's money.
 
     studio, app         the front door; routes, and what open tabs are told
     guard               pure: who may talk to it, and what pages may do

@@ -61,10 +61,14 @@ class Service:
         token: what the pages hold.
         grace: seconds that a tab may take to come back.
         most_bytes: of pictures that are kept.
+        server: what the page calls the server.
     """
 
-    def __init__(self, client: AsyncImagesClient, *, guard: Guard, token: str, grace: float, most_bytes: int) -> None:
+    def __init__(
+        self, client: AsyncImagesClient, *, guard: Guard, token: str, grace: float, most_bytes: int, server: str
+    ) -> None:
         self._client: Final = client
+        self._server: Final = server
         self._guard: Final = guard
         self._token: Final = token
         self._gallery: Final = Gallery(most_bytes=most_bytes)
@@ -289,7 +293,7 @@ class Service:
             socket,
             {
                 "type": "hello",
-                "server": self._client.base_url,
+                "server": self._server,
                 "most_bytes": self._gallery.most_bytes,
                 "runs": [run.to_plain(now) for run in self._maker.history],
                 "limits": self._limits,

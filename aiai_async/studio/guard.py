@@ -2,7 +2,8 @@
 
 The studio spends money with the user's key. So a request has to name the studio's own address (or a page of another
 site could reach it under a name of its own that it points to this machine), must not come from another site's page,
-and has to carry the token that only the studio's pages hold where it does more than ask for a page.
+and has to carry the token that only the studio's pages hold where it does more than ask for a page. It keeps out the
+pages of other sites, not the other users of this machine: whoever can open a connection to loopback can ask for a page.
 
 Source: MDN, "Content-Security-Policy" and "Fetch metadata request header"; RFC 6454 on origins.
 """
@@ -85,7 +86,8 @@ class Guard:
 
     def knows(self, token: str | None) -> bool:
         """Tell whether this is the token."""
-        return token is not None and hmac.compare_digest(token.encode(), self._token)
+        # Header fields that are no UTF-8 come as lone surrogates.
+        return token is not None and hmac.compare_digest(token.encode(errors="surrogatepass"), self._token)
 
     def knows_any(self, protocols: str) -> bool:
         """Tell whether the token is among the subprotocols that a WebSocket offers.

@@ -32,7 +32,8 @@ class Studio:
     """A page on this machine to try the API: pictures sharpen as they come.
 
     Use it as an async context manager, or call `start` and `aclose`; each may be called again. Stopping cuts off what
-    runs. The page never gets the key. It runs on the event loop that starts it, and keeps its history in memory.
+    runs. The page never gets the key. Other machines can't reach it, nor can other sites' pages; every user of this
+    machine can, and spend the key's money. It runs on the event loop that starts it, and keeps its history in memory.
 
     Args:
         client: sends the requests; it is not closed.
@@ -40,6 +41,7 @@ class Studio:
         grace: seconds that a closed tab may take to come back, as it does when it is reloaded, before what it began is
             cut off.
         most_bytes: bytes of pictures that are kept for the page; the oldest are dropped.
+        server: what the page calls the server; None: by its address.
 
     Raises:
         ConfigurationError: an argument is wrong.
@@ -51,7 +53,13 @@ class Studio:
     """
 
     def __init__(
-        self, client: AsyncImagesClient, *, port: int = 0, grace: float = 3.0, most_bytes: int = MOST_BYTES
+        self,
+        client: AsyncImagesClient,
+        *,
+        port: int = 0,
+        grace: float = 3.0,
+        most_bytes: int = MOST_BYTES,
+        server: str | None = None,
     ) -> None:
         if not 0 <= port <= 65535:
             raise ConfigurationError(f"port: {port} is not from 0 to 65535")
@@ -63,6 +71,7 @@ class Studio:
         self._wanted_port: Final = port
         self._grace: Final = grace
         self._most_bytes: Final = most_bytes
+        self._server: Final = server
         self._runner: web.AppRunner | None = None
         self._port: int | None = None
 
@@ -94,6 +103,7 @@ class Studio:
                 token=token,
                 grace=self._grace,
                 most_bytes=self._most_bytes,
+                server=self._client.base_url if self._server is None else self._server,
             )
             # handler_cancellation: a tab that is gone is noticed at once.
             self._runner = web.AppRunner(

@@ -74,6 +74,18 @@ def test_a_taken_port_is_one_clear_line() -> None:
     assert found.stderr.endswith("; try another --port\n")
 
 
+def test_what_fails_later_is_not_the_ports_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of the system while it runs is told as what it is."""
+
+    def fail(_: str) -> bool:
+        raise OSError("no browser at all")
+
+    monkeypatch.setattr("webbrowser.open", fail)
+    found = CliRunner().invoke(app, ["studio", "--local", "--port", "0", "--open"])
+    assert str(found.exception) == "no browser at all"
+    assert "can't listen" not in found.output
+
+
 @pytest.mark.skipif(os.name == "nt", reason="BROWSER is what programs go by elsewhere")
 def test_it_opens_the_page(tmp_path: Path) -> None:
     """In the browser that the environment names; where there is none it says so and goes on."""

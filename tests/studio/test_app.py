@@ -165,6 +165,16 @@ async def test_what_is_no_file_of_the_page_is_not_sent(studio: Studio, session: 
             assert response.content_type == "image/svg+xml"
 
 
+@pytest.mark.parametrize("name", ["X-Studio-Token", "Sec-WebSocket-Protocol"])
+async def test_a_token_that_is_no_text_is_refused(studio: Studio, name: str) -> None:
+    """Bytes that are no UTF-8, in the header field as among what a WebSocket offers."""
+    upgrade = "Upgrade: websocket\r\nConnection: upgrade\r\n" if name.startswith("Sec") else ""
+    head = f"GET /api/models HTTP/1.1\r\nHost: 127.0.0.1:{studio.port}\r\n{upgrade}{name}: token."
+    async with await anyio.connect_tcp("127.0.0.1", studio.port) as stream:
+        await stream.send(head.encode() + b"\xff\xfe\r\n\r\n")
+        assert (await stream.receive()).startswith(b"HTTP/1.1 403 ")
+
+
 async def test_a_malformed_request_is_no_trace(studio: Studio, caplog: pytest.LogCaptureFixture) -> None:
     """It is somebody's mistake, and the studio goes on."""
 

@@ -62,7 +62,8 @@ def test_on_the_port_of_http_browsers_name_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("token", "is_known"), [("the-token", True), ("the-toke", False), ("", False), (None, False), ("日本", False)]
+    ("token", "is_known"),
+    [("the-token", True), ("the-toke", False), ("", False), (None, False), ("日本", False), ("\udcff\ud83d", False)],
 )
 def test_the_token(token: str | None, is_known: bool) -> None:
     """The whole of it, and no error for what it can't be."""
