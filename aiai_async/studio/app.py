@@ -78,6 +78,7 @@ class Service:
         self._limits: dict[str, Any] = {}
         self._connections: Final[set[asyncio.Task[Any]]] = set()
         self._watching: asyncio.Task[None] | None = None
+        self._is_closing = False
 
     def make_application(self) -> web.Application:
         """Make the aiohttp application; used once."""
@@ -100,14 +101,18 @@ class Service:
         router.add_get("/api/runs/{id}/copies", self._copy_run)
         application.on_response_prepare.append(_complete_headers)
         application.on_startup.append(self._begin)
-        application.on_shutdown.append(self._end)
         return application
 
     async def _begin(self, _: web.Application) -> None:
         self._watching = asyncio.create_task(self._watch_limits())
 
-    async def _end(self, _: web.Application) -> None:
-        """Cut off what runs, tell the tabs, and close their connections."""
+    async def aclose(self) -> None:
+        """Cut off what runs, tell the tabs, and close their connections; nothing is begun any more.
+
+        Called before aiohttp closes its own: from then on it listens to nobody, and a browser's goodbye would be waited
+        for in vain.
+        """
+        self._is_closing = True
         if self._watching is not None:
             self._watching.cancel()
         self._tabs.close()
@@ -199,7 +204,10 @@ class Service:
             raise Refusal(409, "this page is not connected to the studio; reload it")
         if len(self._maker.history.running()) >= _MOST_RUNNING:
             raise Refusal(429, f"{_MOST_RUNNING} runs are under way; wait for some, or use aiai-async batch")
-        run = self._maker.start(read_request(await _read_tree(request)), tab=tab)
+        wanted = read_request(await _read_tree(request))
+        if self._is_closing:
+            raise Refusal(503, "the studio is being stopped")
+        run = self._maker.start(wanted, tab=tab)
         return _to_json(run.to_plain(anyio.current_time()), status=201)
 
     async def _estimate(self, request: web.Request) -> web.StreamResponse:

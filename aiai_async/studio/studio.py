@@ -73,6 +73,7 @@ class Studio:
         self._most_bytes: Final = most_bytes
         self._server: Final = server
         self._runner: web.AppRunner | None = None
+        self._service: Service | None = None
         self._port: int | None = None
 
     def __repr__(self) -> str:
@@ -97,7 +98,7 @@ class Studio:
         port = listener.getsockname()[1]
         try:
             token = secrets.token_urlsafe(32)
-            service = Service(
+            self._service = service = Service(
                 self._client,
                 guard=Guard(port=port, token=token),
                 token=token,
@@ -124,10 +125,16 @@ class Studio:
     async def aclose(self) -> None:
         """Stop: cut off what runs, close all connections. The history is forgotten."""
         runner, self._runner = self._runner, None
+        service, self._service = self._service, None
         self._port = None
-        if runner is not None:
-            # Bounded: what is cut off gets some seconds, and aiohttp waits twice.
-            with anyio.move_on_after(10 * _SHUTDOWN_TIMEOUT, shield=True):
+        # Bounded: what is cut off gets some seconds, and aiohttp waits twice.
+        with anyio.move_on_after(10 * _SHUTDOWN_TIMEOUT, shield=True):
+            if runner is not None:
+                for site in tuple(runner.sites):
+                    await site.stop()
+            if service is not None:
+                await service.aclose()
+            if runner is not None:
                 await runner.cleanup()
 
     @property

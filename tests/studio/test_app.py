@@ -493,6 +493,34 @@ async def test_stopping_cuts_everything_and_closes_the_tabs(client: AsyncImagesC
         await studio.aclose()
 
 
+async def test_nothing_begins_while_it_is_stopped(studio: Studio, tab: Tab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be cut in the next moment, after it was sent."""
+    stopping, may_go_on = asyncio.Event(), asyncio.Event()
+
+    async def wait(_: object) -> None:
+        stopping.set()
+        await may_go_on.wait()
+
+    monkeypatch.setattr("aiai_async.studio.maker.Maker.aclose", wait)
+    fields = {**tab.headers, "Host": f"127.0.0.1:{studio.port}", "Content-Type": "application/json"}
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    async with await anyio.connect_tcp("127.0.0.1", studio.port) as stream, anyio.create_task_group() as tasks:
+        await stream.send(f"POST /api/runs HTTP/1.1\r\n{head}Content-Length: 20\r\n\r\n".encode())
+        # So that the studio is at work on it; it answers requests in the order of their first bytes.
+        await tab.send("GET", "api/models")
+        tasks.start_soon(studio.aclose)
+        await stopping.wait()
+        await stream.send(b'{"prompt": "A kite"}')
+        assert (await stream.receive()).startswith(b"HTTP/1.1 503 ")
+        may_go_on.set()
+
+
+async def test_the_server_is_called_by_its_name(client: AsyncImagesClient) -> None:
+    """Where it has one that says more than its address."""
+    async with Studio(client, server="the local server inside") as studio, open_tab(studio) as tab:
+        assert tab.hello["server"] == "the local server inside"
+
+
 # -- what is remembered
 
 
