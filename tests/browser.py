@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped] # it has no types
-from playwright.async_api import Browser, ConsoleMessage, Dialog, Page, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Dialog, Page, async_playwright, expect
 
 from .programs import require
 
@@ -29,6 +29,8 @@ _FLAGS = (
     "--disable-sync",
     "--disable-dev-shm-usage",
 )
+# On two cores that many tests share, what takes a second alone may take ten; Playwright gives up after five.
+expect.set_options(timeout=30_000)
 
 
 @asynccontextmanager

@@ -8,6 +8,8 @@ import { count, dollars, fileName, number, seconds, shorten, size } from "./word
 
 const COPIES = [["python", "Python"], ["curl", "curl"], ["batch", "batch line"]];
 const SAID_FOR = 2000;
+// The height of a grid's row, in pixels; see studio.css.
+const ROW = 8;
 
 export class Cards {
   constructor({ onReuse }) {
@@ -15,8 +17,9 @@ export class Cards {
     this.cards = new Map();
     this.onReuse = onReuse;
     this.waits = {};
+    this.told = new Map();
     this.heights = new ResizeObserver((entries) => {
-      for (const { target } of entries) target.parentElement.style.gridRowEnd = `span ${Math.ceil(target.parentElement.scrollHeight)}`;
+      for (const { target } of entries) target.parentElement.style.gridRowEnd = `span ${Math.ceil(target.parentElement.scrollHeight / ROW)}`;
     });
     setInterval(() => this.tick(), prefersReducedMotion() ? 1000 : 100);
   }
@@ -59,13 +62,17 @@ export class Cards {
     this.heights.unobserve(card.element);
     card.element.parentElement.remove();
     this.cards.delete(id);
+    this.told.delete(id);
     refreshView(this.items().all);
     this.count();
   }
 
   setWaits(waits) {
     for (const [id, words] of Object.entries(waits)) {
-      if (!(id in this.waits) && this.cards.get(id)?.run.tab === TAB) announce(words);
+      // Not each second that it takes, nor again when it was gone for a moment: only for something else.
+      const reason = words.split(",")[0];
+      if (this.told.get(id) !== reason && this.cards.get(id)?.run.tab === TAB) announce(words);
+      this.told.set(id, reason);
     }
     this.waits = waits;
     this.tick();
@@ -101,6 +108,7 @@ class Card {
     this.run = run;
     this.cards = cards;
     const title = `run-${run.id}`;
+    this.titleId = title;
     this.frames = run.images.map((_, place) => new Frame(this, place));
     this.title = make("h3", { id: title, tabindex: "-1", title: run.request.prompt }, run.request.prompt);
     this.settings = make("p", { class: "settings muted" });
@@ -108,19 +116,19 @@ class Card {
     this.facts = make("dl", { class: "facts" });
     this.failures = make("div", { class: "failures" });
     this.revised = make("p", { class: "revised muted", ".hidden": true });
-    this.cut = make("button", { type: "button", class: "cut", onclick: () => this.cutOff() }, "Cancel");
-    this.reuse = make("button", { type: "button", class: "plain", onclick: () => cards.onReuse(this.run.request) }, "Use again");
-    this.remove = make("button", { type: "button", class: "plain", onclick: () => this.forget() }, "Remove");
+    this.cut = make("button", { type: "button", class: "cut", "aria-describedby": title, onclick: () => this.cutOff() }, "Cancel");
+    this.reuse = make("button", { type: "button", class: "plain", "aria-describedby": title, onclick: () => cards.onReuse(this.run.request) }, "Use again");
+    this.remove = make("button", { type: "button", class: "plain", "aria-describedby": title, onclick: () => this.forget() }, "Remove");
     this.copies = make(
       "div",
       { class: "copies", role: "group", "aria-label": "Copy as" },
       make("span", { class: "muted", "aria-hidden": "true" }, "Copy as"),
-      ...COPIES.map(([kind, words]) => make("button", { type: "button", class: "plain", onclick: (event) => this.copy(kind, event.currentTarget) }, words)),
+      ...COPIES.map(([kind, words]) => make("button", { type: "button", class: "plain", "aria-describedby": title, onclick: (event) => this.copy(kind, event.currentTarget) }, words)),
     );
     this.element = make(
       "article",
       { class: "run", "aria-labelledby": title },
-      make("div", { class: `frames${this.frames.length > 1 ? " several" : ""}` }, ...this.frames.map((frame) => frame.element)),
+      make("div", { class: `frames${this.frames.length > 1 ? " several" : ""}${this.frames.length > 4 ? " many" : ""}` }, ...this.frames.map((frame) => frame.element)),
       make(
         "div",
         { class: "body" },
@@ -271,10 +279,11 @@ class Frame {
     this.place = place;
     this.steps = [];
     this.shown = null;
-    this.waiting = make("p", { class: "waiting" });
+    // Ten times the same word is read once.
+    this.waiting = make("p", { class: "waiting", "aria-hidden": place > 0 ? "true" : null });
     this.stage = make("button", { type: "button", class: "stage", ".hidden": true, onclick: () => this.enlarge() });
     this.marks = make("div", { class: "marks", "aria-hidden": "true" });
-    this.download = make("a", { class: "download", ".hidden": true }, make("span", { "aria-hidden": "true" }, "↓"));
+    this.download = make("a", { class: "download", "aria-describedby": card.titleId, ".hidden": true }, make("span", { "aria-hidden": "true" }, "↓"));
     this.element = make("div", { class: "frame" }, this.waiting, this.stage, this.marks, this.download);
     const sides = /^(\d+)x(\d+)$/.exec(card.run.request.size ?? "");
     if (sides) this.element.style.aspectRatio = `${sides[1]} / ${sides[2]}`;

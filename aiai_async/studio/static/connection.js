@@ -44,8 +44,8 @@ export async function send(method, path, body) {
   return tree;
 }
 
-/** Listen to what changes; `onMessage` gets each message. Says on the page when the studio is gone. */
-export function listen(path, onMessage) {
+/** Listen to what changes; `onMessage` gets each message. Says on the page when the studio is gone, and calls `onGone`. */
+export function listen(path, onMessage, onGone = () => {}) {
   let wait = FIRST_WAIT;
   const banner = byId("banner");
 
@@ -61,6 +61,7 @@ export function listen(path, onMessage) {
     });
     socket.addEventListener("message", (event) => onMessage(JSON.parse(decoder.decode(event.data))));
     socket.addEventListener("close", async () => {
+      onGone();
       if (await isStrange()) {
         say("The studio was started anew since this page was loaded.", true);
         return;

@@ -19,6 +19,7 @@ export class Form {
     this.inputs = Object.fromEntries(FIELDS.map((name) => [name, byId(name)]));
     this.onStarted = onStarted;
     this.models = null;
+    this.asked = 0;
   }
 
   async begin() {
@@ -162,13 +163,16 @@ export class Form {
     const fields = this.read();
     // Before there is a prompt the settings can be compared.
     if (!fields.prompt?.trim()) fields.prompt = "…";
+    const asked = (this.asked += 1);
     let cost = null;
     try {
       cost = await send("POST", "/api/estimate", fields);
     } catch {
       // The studio is gone, which is said elsewhere.
     }
-    const date = cost?.priced_on ? `, by the prices of ${new Date(cost.priced_on).toLocaleDateString("en-GB", { dateStyle: "medium" })}` : "";
+    // Answers may come in another order than they were asked for in.
+    if (asked !== this.asked) return;
+    const date = cost?.priced_on ? `, by the prices of ${new Date(cost.priced_on).toLocaleDateString("en-GB", { dateStyle: "medium", timeZone: "UTC" })}` : "";
     setText(byId("estimate"), cost ? `At most ${dollars(cost.usd)}${date}` : "What it costs is not known");
     show(byId("estimate"), true);
   }

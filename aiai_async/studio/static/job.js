@@ -195,7 +195,9 @@ if (folder) {
   byId("choose").addEventListener("submit", (event) => {
     event.preventDefault();
     const wanted = byId("where").value.trim();
-    if (wanted) location.assign(`/jobs/${encodeURIComponent(wanted)}`);
+    // A browser would take . and .. for steps of the address.
+    const name = wanted === "." || wanted === ".." ? `./${wanted}` : wanted;
+    if (wanted) location.assign(`/jobs/${encodeURIComponent(name)}`);
     else byId("where").focus();
   });
 }

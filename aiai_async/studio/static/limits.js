@@ -5,6 +5,13 @@ import { duration, number } from "./words.js";
 
 const SOURCES = { declared: "set by you", learned: "said by the server", discovered: "found by its refusals" };
 
+/** Say that nothing is known: nobody is there who could. */
+export function forgetLimits() {
+  setText(byId("limits-brief"), "");
+  byId("limits-panel").classList.remove("waits");
+  byId("limits").replaceChildren(make("p", { class: "muted" }, "The studio doesn’t answer."));
+}
+
 export function showLimits(limits) {
   const { waiting, in_flight: inFlight, words } = limits;
   const brief = words ?? (waiting || inFlight ? `${inFlight} under way${waiting ? `, ${waiting} waiting` : ""}` : "nothing waits");

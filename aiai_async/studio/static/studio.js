@@ -4,7 +4,7 @@ import { Cards } from "./cards.js";
 import { TAB, listen } from "./connection.js";
 import { byId, setText, show } from "./dom.js";
 import { Form } from "./form.js";
-import { showLimits } from "./limits.js";
+import { forgetLimits, showLimits } from "./limits.js";
 
 const form = new Form((run) => cards.begun(run));
 const cards = new Cards({ onReuse: (request) => form.fill(request) });
@@ -42,7 +42,7 @@ if (matchMedia("(max-width: 55rem)").matches) byId("limits-panel").open = false;
 
 try {
   await form.begin();
-  listen(`/api/events?tab=${encodeURIComponent(TAB)}`, take);
+  listen(`/api/events?tab=${encodeURIComponent(TAB)}`, take, forgetLimits);
 } catch (error) {
   setText(byId("banner"), `${error.message} Reload the page.`);
   show(byId("banner"), true);

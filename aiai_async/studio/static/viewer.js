@@ -32,7 +32,9 @@ export function refreshView(all) {
   const wasLast = step === shown.steps.length - 1;
   items = all;
   index = place;
-  if (wasLast) step = items[index].steps.length - 1;
+  // Steps may be gone too: the oldest pictures are dropped.
+  const last = items[index].steps.length - 1;
+  step = wasLast ? last : Math.min(step, last);
   draw();
 }
 
