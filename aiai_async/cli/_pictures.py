@@ -15,7 +15,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -157,7 +157,7 @@ class Painter:
 
 
 @contextlib.contextmanager
-def _keeping_title() -> Iterator[None]:
+def _keeping_title() -> Generator[None]:
     """Keep the title of tmux's pane, which takes the question to Kitty for a new one; it can keep titles on a stack."""
     if not os.environ.get("TMUX"):
         yield

@@ -40,8 +40,8 @@ def studio(
 ) -> None:
     """Try the API on a local web page: pictures sharpen as they come. A job's folder is shown at /jobs/FOLDER.
 
-    Only this machine can reach it, but every user of it: on one that is shared, they can spend your key's money. The
-    key itself never gets to the browser. A tab that is closed cuts what it began.
+    Only this machine can reach it, but every user of it: on one that is shared, they can spend your key's money.
+    The key itself never gets to the browser. A tab that is closed cuts what it began.
     """
     connection = Connection(
         local=local,
