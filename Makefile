@@ -19,7 +19,7 @@ TYPED := $(wildcard aiai_async tools examples tests/typing benchmarks)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint format unit build wheels lowest ratelimit bench bench-items clean
+.PHONY: help demo test lint format system unit build wheels lowest ratelimit bench bench-items clean
 
 ## help: this list
 help:

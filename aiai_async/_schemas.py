@@ -322,10 +322,16 @@ class ImagesResponse:
     """Fields of the server that this package doesn't know."""
     http: HTTPInfo | None = attrs.field(default=None, eq=False)
     """How the answer came; None where it was made by hand."""
-    cost: Cost | None = attrs.field(default=None, eq=False)
-    """US dollars that the answer cost: as the server says, else by the prices; None where neither is known."""
-    _asked: Mapping[str, str] = attrs.field(factory=dict, eq=False, repr=False, alias="asked")
-    """Settings of the request that prices depend on, for `cost_of`."""
+    _tariff: Tariff | None = attrs.field(default=None, eq=False, repr=False, alias="tariff")
+    """Knows what it cost; None where it was made by hand."""
+
+    @property
+    def cost(self) -> Cost | None:
+        """US dollars that the answer cost: as the server says, else by the prices; None where neither is known.
+
+        It is worked out each time it is asked for, by the prices that the client has.
+        """
+        return None if self._tariff is None else self._tariff.find_cost(self)
 
     @property
     def image(self) -> Image:

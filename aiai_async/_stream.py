@@ -139,18 +139,17 @@ class ImageStream:
                 may_have_been_billed=opened is not None,
             )
         last = self._completed[-1]
-        return self._tariff.complete(
-            ImagesResponse(
-                data=tuple(event.image for event in self._completed),
-                created=last.created_at,
-                usage=add_usages(event.usage for event in self._completed if event.usage is not None),
-                background=last.background,
-                output_format=last.output_format,
-                quality=last.quality,
-                size=last.size,
-                extra=last.extra,
-                http=self._http,
-            )
+        return ImagesResponse(
+            data=tuple(event.image for event in self._completed),
+            created=last.created_at,
+            usage=add_usages(event.usage for event in self._completed if event.usage is not None),
+            background=last.background,
+            output_format=last.output_format,
+            quality=last.quality,
+            size=last.size,
+            extra=last.extra,
+            http=self._http,
+            tariff=self._tariff,
         )
 
     async def __aenter__(self) -> Self:

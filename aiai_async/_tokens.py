@@ -8,6 +8,7 @@ gpt-image-2 and -2.5 agree to the token.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from typing import Final
@@ -50,6 +51,7 @@ _SIDES: Final[Mapping[str, Mapping[str, int]]] = {
 _DEAREST_SIZE: Final = (2880, 2880)
 
 
+@functools.lru_cache(maxsize=64)
 def parse_size(text: str) -> tuple[int, int] | None:
     """Read `WIDTHxHEIGHT` in pixels; None where it is something else.
 
@@ -61,6 +63,7 @@ def parse_size(text: str) -> tuple[int, int] | None:
     return (int(match[1]), int(match[2])) if match else None
 
 
+@functools.lru_cache(maxsize=64)
 def family_of(model: str) -> str:
     """Give a model's name without its date.
 
@@ -71,6 +74,8 @@ def family_of(model: str) -> str:
     return _DATE.sub("", model)
 
 
+# Asked of each request, and always the same few things.
+@functools.lru_cache(maxsize=64)
 def image_tokens(model: str, *, size: tuple[int, int], quality: str) -> int:
     """Count the output tokens of one image, without partial images.
 

@@ -244,7 +244,7 @@ def test_what_is_not_known_is_none_and_never_0(usage: Usage | None, model: str |
 def test_images_have_a_price_each(asked: dict[str, str], told: dict[str, str], usd: float | None) -> None:
     """By model, quality and size, for as many as came."""
     tariff = Tariff.of({**asked, "prompt": "a", "n": 3}, {})
-    found = tariff.complete(answer(images=2, **told)).cost
+    found = tariff.find_cost(answer(images=2, **told))
     assert found == (None if usd is None else pytest.approx(2 * usd))
     if found is not None:
         assert found.parts == {"images": found.usd}
@@ -291,9 +291,9 @@ def test_an_answer_of_the_client_knows_its_model() -> None:
     own = read_prices({"gpt-image-1": {"text_input": 0, "image_output": 10, "priced_on": dt.date(2026, 1, 2)}})
     tariff = Tariff.of({"model": "gpt-image-1", "size": SQUARE, "prompt": "a", "quality": 5}, own)
     assert tariff.asked == {"model": "gpt-image-1", "size": SQUARE}
-    response = tariff.complete(answer(usage_of(7, 0, 100)))
+    response = answer(usage_of(7, 0, 100), tariff=tariff)
     assert response.cost == 0.001 and response.cost is not None and response.cost.priced_on == dt.date(2026, 1, 2)
-    assert cost_of(response) is response.cost
+    assert cost_of(response) == response.cost
     assert cost_of(response, prices={}) == pytest.approx(0.004035)
     assert cost_of(response, model="gpt-image-2") == pytest.approx(0.003035)
     assert cost_of(response, prices={"gpt-image-1": {"images": 3}}) == 3
@@ -407,7 +407,7 @@ def test_no_answer_costs_more_than_was_expected(
     asked = {name: value for name, value in fields.items() if name not in leaves}
     text = math.floor(share * n * len(prompt.encode(errors="replace")))
     out = n * (image_tokens(model, size=sides, quality=quality) + 100 * partial_images)
-    actual = Tariff.of(asked, {}).complete(answer(usage_of(text, 0, out), images=n)).cost
+    actual = Tariff.of(asked, {}).find_cost(answer(usage_of(text, 0, out), images=n))
     expected = estimate_cost(asked)
     assert actual is not None and expected is not None
     assert actual <= expected + 1e-12
@@ -416,7 +416,7 @@ def test_no_answer_costs_more_than_was_expected(
 @given(n=st.integers(1, 10), came=st.integers(1, 10), model=st.sampled_from(["dall-e-2", "dall-e-3"]))
 def test_no_picture_of_dalle_costs_more_than_was_expected(n: int, came: int, model: str) -> None:
     """Whatever was left out."""
-    actual = Tariff.of({"model": model}, {}).complete(answer(images=min(n, came))).cost
+    actual = Tariff.of({"model": model}, {}).find_cost(answer(images=min(n, came)))
     expected = estimate_cost({"model": model, "n": n, "prompt": "a"})
     assert actual is not None and expected is not None and actual <= expected
 

@@ -26,7 +26,7 @@ from aiai_async.bulk.folder import Opening, OpenJob
 from aiai_async.bulk.inputs import FileInput, Input, to_input
 from aiai_async.bulk.items import PAID_STATES, RETRIES, Reason, Retry, State, exit_code, takes_up
 from aiai_async.bulk.listeners import OnItem, OnProgress
-from aiai_async.bulk.outputs import write_outputs
+from aiai_async.bulk.outputs import JOURNAL, write_outputs
 from aiai_async.bulk.provenance import Provenance
 from aiai_async.bulk.records import KnownCost
 from aiai_async.bulk.report.reporter import Reporter

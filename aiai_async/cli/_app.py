@@ -17,6 +17,7 @@ from aiai_async.cli._output import make_streams_forgiving, say_error
 from aiai_async.cli.batch import batch
 from aiai_async.cli.generate import generate
 from aiai_async.cli.models import models
+from aiai_async.cli.report import report
 from aiai_async.cli.serve import serve
 from aiai_async.cli.stream import stream
 from aiai_async.cli.studio import studio
@@ -35,6 +36,7 @@ app: Final = typer.Typer(
 app.command(epilog=EPILOG)(generate)
 app.command(epilog=EPILOG)(stream)
 app.command(epilog=JOB_EPILOG)(batch)
+app.command()(report)
 app.command()(models)
 app.command()(serve)
 app.command()(studio)

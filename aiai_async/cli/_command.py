@@ -9,7 +9,7 @@ from typing import Final
 import typer
 
 from aiai_async import ImageRequest
-from aiai_async.cli import _loop
+from aiai_async.cli import _dry_run, _loop
 from aiai_async.cli._connection import Connection
 from aiai_async.cli._maker import Maker
 from aiai_async.cli._outcomes import Summary, describe_interruption, to_json
@@ -54,8 +54,8 @@ def show_requests(
 ) -> None:
     """Write the requests as they would be sent."""
     output = PlainOutput()
-    shown = _loop.run(functools.partial(show_requests, requests, connection, stream=stream))
-    output.write("\n".join(map(to_json, shown)) if as_json else "\n\n".join(map(to_text, shown)))
+    shown = _loop.run(functools.partial(_dry_run.show_requests, requests, connection, stream=stream))
+    output.write("\n".join(map(to_json, shown)) if as_json else "\n\n".join(map(_dry_run.to_text, shown)))
 
 
 async def _make_all(maker: Maker, connection: Connection) -> Summary:

@@ -97,6 +97,23 @@ SavePartials = Annotated[
         rich_help_panel=_OUTPUT,
     ),
 ]
+Sidecar = Annotated[
+    bool,
+    typer.Option(
+        "--sidecar",
+        help="Put a JSON file beside each image, such as kite-1.png.json: request, model, request id, sha256, cost.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+Embed = Annotated[
+    bool,
+    typer.Option(
+        "--embed",
+        help="Write prompt and settings into the image files (png, jpeg, webp). No pixel changes, but a signature over "
+        "the file (C2PA) no longer holds.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
 _SHOWN_AS: Final = "; AIAI_TERMINAL_IMAGES=auto, kitty, sixel, blocks or off says how."
 Show = Annotated[
     bool,

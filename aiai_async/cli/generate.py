@@ -28,6 +28,8 @@ def generate(
     response_format: _options.ResponseFormat = None,
     user: _options.User = None,
     out: _options.Out = None,
+    sidecar: _options.Sidecar = False,
+    embed: _options.Embed = False,
     show: _options.Show = False,
     json: _options.AsJSON = False,
     dry_run: _options.DryRun = False,

@@ -39,6 +39,8 @@ def stream(
     user: _options.User = None,
     out: _options.Out = None,
     save_partials: _options.SavePartials = False,
+    sidecar: _options.Sidecar = False,
+    embed: _options.Embed = False,
     show: _options.ShowPartials = None,
     json: _options.EventsAsJSON = False,
     dry_run: _options.DryRun = False,

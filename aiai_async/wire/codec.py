@@ -19,7 +19,7 @@ import orjson
 
 from aiai_async._errors import APIResponseError, InvalidRequestError
 from aiai_async._facts import TokenDetails, Usage
-from aiai_async._schemas import Fetch, HTTPInfo, Image, ImagesResponse
+from aiai_async._schemas import Fetch, HTTPInfo, Image, ImagesResponse, Tariff
 from aiai_async.wire.images import decode_image
 from aiai_async.wire.json_text import NotJSON, parse_json
 
@@ -157,6 +157,7 @@ def read_answer(
     url: str,
     fetch: Fetch | None = None,
     http: HTTPInfo | None = None,
+    tariff: Tariff | None = None,
 ) -> ImagesResponse:
     """Turn a parsed answer into an ImagesResponse.
 
@@ -166,6 +167,7 @@ def read_answer(
         url: where the request went, for links that are relative.
         fetch: what fetches images that are links.
         http: how the answer came.
+        tariff: knows what it cost.
 
     Raises:
         APIResponseError: there is no image in it; it says which part is wrong.
@@ -182,7 +184,7 @@ def read_answer(
     found = [image for item in items if (image := read_image(_dict(item), images, url=url, fetch=fetch)) is not None]
     if not found:
         raise _refuse(f"`data[0]` holds neither `b64_json` nor `url`; it begins {_excerpt(items[0])}")
-    return ImagesResponse(data=tuple(found), http=http, **read_settings(tree, known=_KNOWN))
+    return ImagesResponse(data=tuple(found), http=http, tariff=tariff, **read_settings(tree, known=_KNOWN))
 
 
 class Settings(TypedDict):
@@ -288,11 +290,7 @@ def _take_details(value: Any) -> TokenDetails | None:
 
 
 def _check_counts(value: object, names: Set[str]) -> None:
-    if (
-        type(value) is not dict
-        or not value.keys() <= names
-        or not _COUNT_TYPES.issuperset(map(type, value.values()))
-    ):
+    if type(value) is not dict or not value.keys() <= names or not _COUNT_TYPES.issuperset(map(type, value.values())):
         raise _Odd
 
 

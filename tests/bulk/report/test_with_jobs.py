@@ -162,7 +162,9 @@ def test_without_any_extra(tmp_path: Path) -> None:
     found = subprocess.run(command, capture_output=True, text=True)
     assert (found.stdout, found.stderr) == ("0\n", "")
     page = (tmp_path / "job" / "report.html").read_text()
-    words = "Pillow is not installed: pip install &#x27;aiai-async[report]&#x27;, then aiai-async report FOLDER makes them."
+    words = (
+        "Pillow is not installed: pip install &#x27;aiai-async[report]&#x27;, then aiai-async report FOLDER makes them."
+    )
     assert f"1 image is shown whole, without a thumbnail: {words}" in page
     assert not (tmp_path / "job" / "thumbs").exists()
 
