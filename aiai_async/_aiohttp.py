@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import functools
+import os
 import socket
 import ssl as ssl_module
 import time
@@ -281,19 +282,32 @@ class _Connector(aiohttp.TCPConnector):
         self, req: aiohttp.ClientRequest, traces: list[aiohttp.tracing.Trace], timeout: aiohttp.ClientTimeout
     ) -> ResponseHandler:
         # Sockets are made in tasks of their own where a host has several addresses; they share this one list.
-        began_at: list[float] = []
-        token = _CONNECTS_BEGUN_AT.set(began_at)
+        made: list[tuple[float, socket.socket]] = []
+        token = _SOCKETS_MADE.set(made)
         try:
             protocol = await super()._create_connection(req, traces, timeout)
+        except BaseException:
+            for _, each in made:
+                _disown_if_gone(each)
+            raise
         finally:
-            _CONNECTS_BEGUN_AT.reset(token)
-        if began_at and isinstance(req.body, _Body):
-            _tell_connect(req.body.request, time.perf_counter() - began_at[-1])
+            _SOCKETS_MADE.reset(token)
+        if made and isinstance(req.body, _Body):
+            _tell_connect(req.body.request, time.perf_counter() - made[-1][0])
         return protocol
 
 
-_CONNECTS_BEGUN_AT: Final[ContextVar[list[float] | None]] = ContextVar("connects_begun_at", default=None)
-"""When each socket of the connection was made that is being made."""
+_SOCKETS_MADE: Final[ContextVar[list[tuple[float, socket.socket]] | None]] = ContextVar("sockets_made", default=None)
+"""The sockets of the connection that is being made, each with the time when it was."""
+
+
+def _disown_if_gone(made: socket.socket) -> None:
+    # uvloop closes the descriptor of a connect that is cancelled and leaves the socket, which would close whatever has
+    # its number by then.
+    try:
+        os.fstat(made.fileno())
+    except OSError:
+        made.detach()
 
 
 def _tell_connect(request: TransportRequest, seconds: float) -> None:
@@ -356,9 +370,10 @@ def _check_literal(origin: Origin, rule: AddressRule) -> None:
 
 def _make_socket(info: tuple[object, ...]) -> socket.socket:
     family, kind, protocol, *_ = info
-    if (begun_at := _CONNECTS_BEGUN_AT.get()) is not None:
-        begun_at.append(time.perf_counter())
+    made_at = time.perf_counter()
     made = socket.socket(family, kind, protocol)  # type: ignore[arg-type] # getaddrinfo's tuple, typed as Any parts
+    if (sockets := _SOCKETS_MADE.get()) is not None:
+        sockets.append((made_at, made))
     made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (
         ("TCP_KEEPIDLE", _KEEP_ALIVE_SECONDS),

@@ -197,8 +197,7 @@ PricesFile = Annotated[
     typer.Option(
         "--prices",
         metavar="FILE",
-        envvar="AIAI_PRICES",
-        help="TOML with prices by model, which replace those of `aiai-async models` or add to them.",
+        help="TOML with prices by model, which replace those of `aiai-async models` or add to them; else AIAI_PRICES.",
         rich_help_panel=_SERVER,
     ),
 ]

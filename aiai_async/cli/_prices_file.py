@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 
@@ -13,13 +14,17 @@ def read_prices_file(path: Path | None) -> dict[str, ModelPrices]:
     """Read a file of prices: a table for each model, with the fields of `ModelPrices`.
 
     Args:
-        path: the file; None: there is none.
+        path: the file; None: the one that AIAI_PRICES names, or none.
 
     Raises:
         ConfigurationError: it can't be read, or what stands in it can't be used; it says where.
     """
     if path is None:
-        return {}
+        # Read here, since with typer 0.26.0 an option took nothing from its variable.
+        named = os.environ.get("AIAI_PRICES")
+        if not named:
+            return {}
+        path = Path(named)
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
