@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -158,26 +159,14 @@ def open_journal(path: Path) -> sqlite3.Connection:
     Raises:
         JobError: it is damaged, of a newer version, or can't be opened.
     """
-    try:
-        connection = _connect(path)
-    except sqlite3.Error as error:
-        raise JobError(f"{path}: the journal can't be opened: {error}") from error
-    try:
+    connection = _connect_to(path)
+    with _explaining(connection, path, "used"):
         _tune(connection)
         _check(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         _upgrade(connection)
         connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
-    except sqlite3.OperationalError as error:
-        connection.close()
-        raise JobError(f"{path}: the journal can't be used: {error}") from error
-    except sqlite3.DatabaseError as error:
-        connection.close()
-        raise _damaged(path, str(error)) from error
-    except JobError:
-        connection.close()
-        raise
     return connection
 
 
@@ -200,28 +189,39 @@ def open_reading(path: Path, *, is_glance: bool = False) -> sqlite3.Connection:
     # SQLite's mode=ro alone leaves an empty log behind where there was none, that the next run would have to take away.
     # Where there is none nobody writes, which SQLite can be told: then it makes none.
     glance = "mode=ro&immutable=1" if _find_log(path) == 0 else "mode=ro"
-    try:
-        connection = _connect(path, glance if is_glance else "mode=rw")
-    except sqlite3.Error as error:
-        raise JobError(f"{path}: the journal can't be opened: {error}") from error
-    try:
+    connection = _connect_to(path, glance if is_glance else "mode=rw")
+    with _explaining(connection, path, "read"):
         _tune(connection)
         # What views and triggers of a file made by hand would call is not called.
         connection.execute("PRAGMA trusted_schema = OFF")
         version = _check_kind(connection, path)
-        if version < VERSION and not is_glance:
-            connection = _copy_upgraded(connection)
-        connection.execute("PRAGMA query_only = ON")
-    except sqlite3.OperationalError as error:
+        if version == VERSION or is_glance:
+            connection.execute("PRAGMA query_only = ON")
+            return connection
+        copy = _copy_upgraded(connection)
+    connection.close()
+    copy.execute("PRAGMA query_only = ON")
+    return copy
+
+
+@contextmanager
+def _explaining(connection: sqlite3.Connection, path: Path, purpose: str) -> Generator[None]:
+    """Close a connection whatever goes wrong with it, and say of SQLite's errors what they mean for a journal.
+
+    Args:
+        connection: to the journal.
+        path: its file.
+        purpose: what it can't be, "used" or "read".
+    """
+    try:
+        yield
+    except BaseException as error:
         connection.close()
-        raise JobError(f"{path}: the journal can't be read: {error}") from error
-    except sqlite3.DatabaseError as error:
-        connection.close()
-        raise _damaged(path, str(error)) from error
-    except JobError:
-        connection.close()
+        if isinstance(error, sqlite3.OperationalError):
+            raise JobError(f"{path}: the journal can't be {purpose}: {error}") from error
+        if isinstance(error, sqlite3.DatabaseError):
+            raise _damaged(path, str(error)) from error
         raise
-    return connection
 
 
 def _find_log(path: Path) -> int:
@@ -253,7 +253,6 @@ def _copy_upgraded(connection: sqlite3.Connection) -> sqlite3.Connection:
     except BaseException:
         copy.close()
         raise
-    connection.close()
     return copy
 
 
@@ -302,6 +301,18 @@ def _damaged(path: Path, words: str) -> JobError:
         f"{path}: the journal is damaged ({words}); nothing was sent or changed. The images made so far are in "
         f"{path.parent / 'images'}; put the journal back from a backup, or begin another job in another folder"
     )
+
+
+def _connect_to(path: Path, query: str = "mode=rw") -> sqlite3.Connection:
+    """Connect to a journal that is there.
+
+    Raises:
+        JobError: its file can't be opened.
+    """
+    try:
+        return _connect(path, query)
+    except sqlite3.Error as error:
+        raise JobError(f"{path}: the journal can't be opened: {error}") from error
 
 
 def _connect(path: Path, query: str = "mode=rw") -> sqlite3.Connection:
