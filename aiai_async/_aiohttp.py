@@ -1,4 +1,7 @@
-"""The only module that touches aiohttp: its sessions, its settings, and its exceptions turned into ours."""
+"""The only modules that touch aiohttp are this one, `_connector` and `_direct`.
+
+Here are its sessions, which way a request goes over them, and its exceptions turned into ours.
+"""
 
 from __future__ import annotations
 
@@ -6,40 +9,32 @@ import asyncio
 import base64
 import contextlib
 import functools
-import os
-import socket
 import ssl as ssl_module
-import time
+import types
 import urllib.request
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextvars import ContextVar
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import unquote, urlsplit
 
 import aiohttp
 import aiohttp.abc
+import aiohttp.client
+import aiohttp.http
 import aiohttp.payload
 import anyio
 import attrs
 from yarl import URL
 
+from aiai_async._connector import ASKING, AddressRefused, Connector, check_literal, trace_connects
+from aiai_async._direct import MAX_BODY_BYTES, DirectAnswer, DirectLine
 from aiai_async._errors import APIConnectionError, APITimeoutError, ConfigurationError
 from aiai_async._exchange import AddressForbidden, AddressRule, TransportRequest
 from aiai_async._facts import Headers
 from aiai_async._secret import SecretText, strip_userinfo
-from aiai_async.wire.addresses import is_literal, is_public
 from aiai_async.wire.endpoint import Origin
 
-if TYPE_CHECKING:
-    import aiohttp.tracing
-    from aiohttp.client_proto import ResponseHandler
-
-_IDLE_SECONDS: Final = 15.0
 # Closing TLS connections says goodbye to the other side, which may not answer.
 _CLOSE_SECONDS: Final = 5.0
-# Image calls are silent for minutes, and middle boxes forget silent connections, some after a minute.
-_KEEP_ALIVE_SECONDS: Final = 45
 # Four times that (aiohttp 3.14; twice before) and one read of the socket, 256 KiB, wait in memory. By how many requests
 # are under way: with less an image of 2 MB takes a fifth more CPU, since reading is stopped and begun again so often;
 # with more a turn of the event loop, which serves all of them, takes too long.
@@ -71,6 +66,7 @@ class Pool:
         self.under_way = 0
         """Requests sent whose answers are not read to their end."""
         self._may_have_tls = connector_factory is not None
+        self._lines: Final[dict[tuple[URL, ssl_module.SSLContext | bool], DirectLine]] = {}
         self._closer: AsyncGenerator[None] | None = None
         self._closing: asyncio.Task[None] | None = None
 
@@ -81,34 +77,70 @@ class Pool:
             session = await self._open(request.address_rule)
         route = self._routes.get((request.url, request.proxy)) or self._find_route(request)
         if request.address_rule is not None:
-            _check_literal(route.origin, request.address_rule)
-        body = None if request.body is None else _Body(request.body, request)
+            check_literal(route.origin, request.address_rule)
+        line = self._find_line(session, route, request)
+        is_written = False
         self.under_way += 1
+        asking = ASKING.set(request)
         try:
-            response = await session.request(
-                request.method,
-                route.url,
-                headers={**request.headers, **route.headers} if route.headers else request.headers,
-                data=body,
-                allow_redirects=False,
-                proxy=route.proxy,
-                proxy_headers=route.proxy_headers,
-                ssl=True if request.ssl is None else request.ssl,
-                timeout=_timeout(request.connect_timeout),
-                read_bufsize=self._choose_buffer(request),
-                trace_request_ctx=request,
-            )
-        except (aiohttp.ClientError, OSError, UnicodeError) as error:
+            if line is None:
+                body = None if request.body is None else _Body(request.body, request)
+                try:
+                    answer: aiohttp.ClientResponse | DirectAnswer = await session.request(
+                        request.method,
+                        route.url,
+                        headers={**request.headers, **route.headers} if route.headers else request.headers,
+                        data=body,
+                        allow_redirects=False,
+                        proxy=route.proxy,
+                        proxy_headers=route.proxy_headers,
+                        ssl=True if request.ssl is None else request.ssl,
+                        timeout=_timeout(request.connect_timeout),
+                        read_bufsize=self._choose_buffer(request),
+                        trace_request_ctx=request,
+                    )
+                finally:
+                    is_written = body is not None and body.was_written
+                if body is None:
+                    request.on_sent()
+            else:
+                connection = await line.connect(_timeout(request.connect_timeout))
+                is_written = True
+                answer = await line.exchange(connection, request, self._choose_buffer(request))
+        except (aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError, UnicodeError) as error:
             self.under_way -= 1
-            if session.closed and (body is None or not body.was_written):
+            if session.closed and not is_written:
                 raise _unsent(route.origin, "the client was closed") from error
             raise _translate(error, route.origin, request, proxy=route.proxy) from error
         except BaseException:
             self.under_way -= 1
             raise
-        if body is None:
-            request.on_sent()
-        return Response(response, route.origin, self)
+        finally:
+            ASKING.reset(asking)
+        return Response(answer, route.origin, self)
+
+    def _find_line(
+        self, session: aiohttp.ClientSession, route: _Route, request: TransportRequest
+    ) -> DirectLine | None:
+        """Give the short way of a request; None: it has to go through the session."""
+        body, url = request.body, route.url
+        if (
+            body is None
+            or len(body) > MAX_BODY_BYTES
+            or self._connector_factory is not None
+            or request.address_rule is not None
+            or route.proxy is not None
+            or not isinstance(url, URL)
+            or _is_watched(session)
+        ):
+            return None
+        ssl = True if request.ssl is None else request.ssl
+        line = self._lines.get((url, ssl))
+        if line is None:
+            connector = session.connector
+            assert connector is not None
+            line = self._lines[url, ssl] = DirectLine(url, connector=connector, session=session, ssl=ssl)
+        return line
 
     def _choose_buffer(self, request: TransportRequest) -> int:
         if request.is_taken_slowly:
@@ -148,11 +180,12 @@ class Pool:
     async def _open(self, rule: AddressRule | None) -> aiohttp.ClientSession:
         session = self._sessions.get(rule)
         if session is None or session.closed:
+            self._lines.clear()
             session = self._sessions[rule] = aiohttp.ClientSession(
                 connector=self._make_connector(rule),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=_NO_TIMEOUT,
-                trace_configs=[*self._trace_configs, *([_trace_connects()] if self._is_foreign(rule) else [])],
+                trace_configs=[*self._trace_configs, *([trace_connects()] if self._is_foreign(rule) else [])],
                 trust_env=False,
             )
             if self._closer is None:
@@ -172,12 +205,7 @@ class Pool:
         if self._is_foreign(rule):
             assert self._connector_factory is not None
             return self._connector_factory()
-        return _Connector(
-            limit=0,
-            keepalive_timeout=_IDLE_SECONDS,
-            socket_factory=_make_socket,
-            resolver=None if rule is None else _GuardedResolver(rule),
-        )
+        return Connector(rule)
 
     def _is_foreign(self, rule: AddressRule | None) -> bool:
         """Tell whether connections are made by a connector of the caller's."""
@@ -225,15 +253,15 @@ class _Route:
 class Response:
     """An answer over aiohttp; see `TransportResponse`."""
 
-    __slots__ = ("_content", "_origin", "_pool", "_response", "headers", "status")
+    __slots__ = ("_answer", "_content", "_origin", "_pool", "headers", "status")
 
-    def __init__(self, response: aiohttp.ClientResponse, origin: Origin, pool: Pool) -> None:
+    def __init__(self, answer: aiohttp.ClientResponse | DirectAnswer, origin: Origin, pool: Pool) -> None:
         self._pool: Pool | None = pool
-        self._response: Final = response
-        self._content: Final = response.content
+        self._answer: Final = answer
+        self._content: Final = answer.content
         self._origin: Final = origin
-        self.status: int = response.status
-        self.headers: Headers = Headers(response.headers.items())
+        self.status: int = answer.status
+        self.headers: Headers = Headers(answer.headers.items())
 
     async def read(self) -> bytes:
         """Give the next piece of the body; empty at its end."""
@@ -247,9 +275,7 @@ class Response:
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.under_way -= 1
-        # Once the end has come, it was given back already; aiohttp's close is 3 us even then.
-        if not self._response.closed:
-            self._response.close()
+            self._answer.close()
 
 
 class _Body(aiohttp.payload.BytesPayload):
@@ -272,118 +298,15 @@ class _Body(aiohttp.payload.BytesPayload):
         self.request.on_sent()
 
 
-class _Connector(aiohttp.TCPConnector):
-    """Makes connections, and tells each request that made one how long its TCP connect took.
+def _is_watched(session: aiohttp.ClientSession) -> bool:
+    """Tell whether somebody wants to see the session's requests: tracing does, and what stands in for it in tests.
 
-    aiohttp's tracing could tell that too, and costs every request 20 us for it, also those that make none.
+    Both change every session of a process, whoever made it.
     """
-
-    async def _create_connection(
-        self, req: aiohttp.ClientRequest, traces: list[aiohttp.tracing.Trace], timeout: aiohttp.ClientTimeout
-    ) -> ResponseHandler:
-        # Sockets are made in tasks of their own where a host has several addresses; they share this one list.
-        made: list[tuple[float, socket.socket]] = []
-        token = _SOCKETS_MADE.set(made)
-        try:
-            protocol = await super()._create_connection(req, traces, timeout)
-        except BaseException:
-            for _, each in made:
-                _disown_if_gone(each)
-            raise
-        finally:
-            _SOCKETS_MADE.reset(token)
-        if made and isinstance(req.body, _Body):
-            _tell_connect(req.body.request, time.perf_counter() - made[-1][0])
-        return protocol
-
-
-_SOCKETS_MADE: Final[ContextVar[list[tuple[float, socket.socket]] | None]] = ContextVar("sockets_made", default=None)
-"""The sockets of the connection that is being made, each with the time when it was."""
-
-
-def _disown_if_gone(made: socket.socket) -> None:
-    # uvloop closes the descriptor of a connect that is cancelled and leaves the socket, which would close whatever has
-    # its number by then.
-    try:
-        os.fstat(made.fileno())
-    except OSError:
-        made.detach()
-
-
-def _tell_connect(request: TransportRequest, seconds: float) -> None:
-    # TLS takes one more round trip.
-    request.on_connected(seconds / 2 if request.url.startswith("https:") else seconds)
-
-
-def _trace_connects() -> aiohttp.TraceConfig:
-    """Make what tells each request how long its TCP connect took, where a connector of the caller's made one."""
-
-    async def begin(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
-        context.began_at = time.perf_counter()
-
-    async def end(
-        _: aiohttp.ClientSession, context: SimpleNamespace, __: aiohttp.TraceConnectionCreateEndParams
-    ) -> None:
-        _tell_connect(context.trace_request_ctx, time.perf_counter() - context.began_at)
-
-    trace = aiohttp.TraceConfig()
-    trace.on_connection_create_start.append(begin)
-    # Looking the host up is no round trip to it.
-    trace.on_dns_resolvehost_end.append(begin)
-    trace.on_connection_create_end.append(end)
-    return trace
-
-
-class _GuardedResolver(aiohttp.abc.AbstractResolver):
-    """Looks hosts up as usual and refuses addresses that the rule forbids: what is checked is what is connected to."""
-
-    def __init__(self, rule: AddressRule) -> None:
-        self._rule: Final = rule
-        self._resolver: Final = aiohttp.DefaultResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[aiohttp.abc.ResolveResult]:
-        results = await self._resolver.resolve(host, port, family)
-        if host != self._rule.trusted_host:
-            for result in results:
-                if not is_public(result["host"]):
-                    raise _AddressRefused(host, result["host"])
-        return results
-
-    async def close(self) -> None:
-        await self._resolver.close()
-
-
-class _AddressRefused(OSError):
-    """A host has an address that links must not lead to."""
-
-    def __init__(self, host: str, address: str) -> None:
-        super().__init__(f"{host} is at {address}, which is not a public address")
-
-
-def _check_literal(origin: Origin, rule: AddressRule) -> None:
-    """Refuse a host that is a forbidden address itself: no resolver is asked about it."""
-    if origin.host != rule.trusted_host and is_literal(origin.host) and not is_public(origin.host):
-        raise AddressForbidden(str(_AddressRefused(origin.host, origin.host)), host=origin.host, port=origin.port)
-
-
-def _make_socket(info: tuple[object, ...]) -> socket.socket:
-    family, kind, protocol, *_ = info
-    made_at = time.perf_counter()
-    made = socket.socket(family, kind, protocol)  # type: ignore[arg-type] # getaddrinfo's tuple, typed as Any parts
-    if (sockets := _SOCKETS_MADE.get()) is not None:
-        sockets.append((made_at, made))
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (
-        ("TCP_KEEPIDLE", _KEEP_ALIVE_SECONDS),
-        ("TCP_KEEPINTVL", _KEEP_ALIVE_SECONDS),
-        ("TCP_KEEPCNT", 4),
-    ):
-        # Not every system has all three; macOS names the first TCP_KEEPALIVE.
-        if (option := getattr(socket, name, None)) is not None:
-            made.setsockopt(socket.IPPROTO_TCP, option, value)
-    return made
+    if session.trace_configs:
+        return True
+    request = type(session)._request
+    return type(request) is not types.FunctionType or request.__code__.co_filename != aiohttp.client.__file__
 
 
 @functools.lru_cache(maxsize=64)
@@ -446,7 +369,7 @@ def _translate(error: Exception, origin: Origin, request: TransportRequest, *, p
             phase="connect",
             seconds=request.connect_timeout,
         )
-    if isinstance(error, aiohttp.ClientConnectorDNSError) and isinstance(error.os_error, _AddressRefused):
+    if isinstance(error, aiohttp.ClientConnectorDNSError) and isinstance(error.os_error, AddressRefused):
         return AddressForbidden(str(error.os_error), host=origin.host, port=origin.port)
     if isinstance(error, UnicodeError):
         return _unsent(origin, f"could not connect to {place}: that is no name of a host")
@@ -475,7 +398,7 @@ def _broken(error: Exception, origin: Origin, what: str) -> APIConnectionError:
         reason = "the server closed it"
     elif isinstance(error, aiohttp.ClientPayloadError):
         reason = "the body ended early, or is not what its header fields say"
-    elif isinstance(error, aiohttp.ClientResponseError):
+    elif isinstance(error, (aiohttp.ClientResponseError, aiohttp.http.HttpProcessingError)):
         reason = f"what the server sent is not HTTP: {error.message}"
     else:
         reason = _describe(error)

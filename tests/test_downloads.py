@@ -172,7 +172,7 @@ class TestAddresses:
                 ]
 
             monkeypatch.setattr(aiohttp.DefaultResolver, "resolve", resolve)
-            monkeypatch.setattr("aiai_async._aiohttp.is_public", lambda address: address == "127.0.0.1")
+            monkeypatch.setattr("aiai_async._connector.is_public", lambda address: address == "127.0.0.1")
             async with linked("http://cdn.example/a") as (image, _):
                 assert await image.read() == PNG
         assert asked == ["cdn.example"]

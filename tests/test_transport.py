@@ -70,7 +70,7 @@ class TestSockets:
             pool = Pool(connector_factory=None, trace_configs=())
             url = f"{server.base_url}/images/generations/"
             response = await pool.send(TransportRequest(method="POST", url=url, headers={}, body=b"{}"))
-            connection = response._response.connection
+            connection = response._answer._connection
             assert connection is not None and connection.transport is not None
             made: socket.socket = connection.transport.get_extra_info("socket")
             assert made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
@@ -109,7 +109,7 @@ class TestSockets:
             return real(*args, **kwargs)  # type: ignore[arg-type] # as they came
 
         async with ScriptedServer(OK) as server:
-            monkeypatch.setattr("aiai_async._aiohttp.socket.socket", scarce)
+            monkeypatch.setattr("aiai_async._connector.socket.socket", scarce)
             retry = RetryPolicy(base_delay=0)
             async with AsyncImagesClient(KEY, base_url=server.base_url, retry=retry) as client:
                 response = await client.generate("A")
