@@ -61,12 +61,11 @@ class Pool:
         self._trace_configs: Final = list(trace_configs)
         self._sessions: Final[dict[AddressRule | None, aiohttp.ClientSession]] = {}
         self._proxies: Final[dict[Origin, str | None]] = {}
-        self._routes: Final[dict[tuple[str, str | None], _Route]] = {}
+        self._routes: Final[dict[tuple[str, str | None, ssl_module.SSLContext | bool | None], _Route]] = {}
         """Those of the API's own URLs, which are few; links to images differ each time."""
         self.under_way = 0
         """Requests sent whose answers are not read to their end."""
         self._may_have_tls = connector_factory is not None
-        self._lines: Final[dict[tuple[URL, ssl_module.SSLContext | bool], DirectLine]] = {}
         self._closer: AsyncGenerator[None] | None = None
         self._closing: asyncio.Task[None] | None = None
 
@@ -75,41 +74,38 @@ class Pool:
         session = self._sessions.get(request.address_rule)
         if session is None or session.closed:
             session = await self._open(request.address_rule)
-        route = self._routes.get((request.url, request.proxy)) or self._find_route(request)
+        route = self._routes.get((request.url, request.proxy, request.ssl)) or self._find_route(session, request)
         if request.address_rule is not None:
             check_literal(route.origin, request.address_rule)
-        line = self._find_line(session, route, request)
-        is_written = False
+        line = route.line if _is_short(request) and not _is_watched(session) else None
+        body = _Body(request.body, request) if line is None and request.body is not None else None
+        connection = None
         self.under_way += 1
         asking = ASKING.set(request)
         try:
-            if line is None:
-                body = None if request.body is None else _Body(request.body, request)
-                try:
-                    answer: aiohttp.ClientResponse | DirectAnswer = await session.request(
-                        request.method,
-                        route.url,
-                        headers={**request.headers, **route.headers} if route.headers else request.headers,
-                        data=body,
-                        allow_redirects=False,
-                        proxy=route.proxy,
-                        proxy_headers=route.proxy_headers,
-                        ssl=True if request.ssl is None else request.ssl,
-                        timeout=_timeout(request.connect_timeout),
-                        read_bufsize=self._choose_buffer(request),
-                        trace_request_ctx=request,
-                    )
-                finally:
-                    is_written = body is not None and body.was_written
-                if body is None:
-                    request.on_sent()
-            else:
+            if line is not None:
                 connection = await line.connect(_timeout(request.connect_timeout))
-                is_written = True
-                answer = await line.exchange(connection, request, self._choose_buffer(request))
+                answer: aiohttp.ClientResponse | DirectAnswer = await line.exchange(
+                    connection, request, self._choose_buffer(request)
+                )
+            else:
+                answer = await session.request(
+                    request.method,
+                    route.url,
+                    headers={**request.headers, **route.headers} if route.headers else request.headers,
+                    data=body,
+                    allow_redirects=False,
+                    proxy=route.proxy,
+                    proxy_headers=route.proxy_headers,
+                    ssl=route.ssl,
+                    timeout=_timeout(request.connect_timeout),
+                    read_bufsize=self._choose_buffer(request),
+                    trace_request_ctx=request,
+                )
         except (aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError, UnicodeError) as error:
             self.under_way -= 1
-            if session.closed and not is_written:
+            may_be_written = connection is not None or (body is not None and body.was_written)
+            if session.closed and not may_be_written:
                 raise _unsent(route.origin, "the client was closed") from error
             raise _translate(error, route.origin, request, proxy=route.proxy) from error
         except BaseException:
@@ -117,30 +113,9 @@ class Pool:
             raise
         finally:
             ASKING.reset(asking)
+        if request.body is None:
+            request.on_sent()
         return Response(answer, route.origin, self)
-
-    def _find_line(
-        self, session: aiohttp.ClientSession, route: _Route, request: TransportRequest
-    ) -> DirectLine | None:
-        """Give the short way of a request; None: it has to go through the session."""
-        body, url = request.body, route.url
-        if (
-            body is None
-            or len(body) > MAX_BODY_BYTES
-            or self._connector_factory is not None
-            or request.address_rule is not None
-            or route.proxy is not None
-            or not isinstance(url, URL)
-            or _is_watched(session)
-        ):
-            return None
-        ssl = True if request.ssl is None else request.ssl
-        line = self._lines.get((url, ssl))
-        if line is None:
-            connector = session.connector
-            assert connector is not None
-            line = self._lines[url, ssl] = DirectLine(url, connector=connector, session=session, ssl=ssl)
-        return line
 
     def _choose_buffer(self, request: TransportRequest) -> int:
         if request.is_taken_slowly:
@@ -161,6 +136,8 @@ class Pool:
             await closer.aclose()
 
     async def _close_sessions(self) -> None:
+        # Short ways hold the loop, and with it this pool.
+        self._routes.clear()
         while self._sessions:
             await self._sessions.popitem()[1].close()
 
@@ -180,7 +157,7 @@ class Pool:
     async def _open(self, rule: AddressRule | None) -> aiohttp.ClientSession:
         session = self._sessions.get(rule)
         if session is None or session.closed:
-            self._lines.clear()
+            self._routes.clear()
             session = self._sessions[rule] = aiohttp.ClientSession(
                 connector=self._make_connector(rule),
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -211,23 +188,28 @@ class Pool:
         """Tell whether connections are made by a connector of the caller's."""
         return rule is None and self._connector_factory is not None
 
-    def _find_route(self, request: TransportRequest) -> _Route:
+    def _find_route(self, session: aiohttp.ClientSession, request: TransportRequest) -> _Route:
         origin = Origin.of(request.url)
         proxy, credentials = _split_proxy(request.proxy or self._find_proxy(origin, request.url))
         self._may_have_tls |= request.url.startswith("https:") or (proxy or "").startswith("https:")
         # Through a tunnel they go to the proxy alone; without one the request itself goes there.
         is_tunnel = origin.scheme == "https"
+        url, ssl = _parse_url(request.url), True if request.ssl is None else request.ssl
+        is_short = proxy is None and request.address_rule is None and self._connector_factory is None
+        line = DirectLine(url, session=session, ssl=ssl) if is_short and isinstance(url, URL) else None
         route = _Route(
             origin=origin,
-            url=_parse_url(request.url),
+            url=url,
             proxy=proxy,
             headers={} if is_tunnel else credentials,
             proxy_headers=credentials if is_tunnel else None,
+            ssl=ssl,
+            line=line,
         )
         if request.address_rule is None:
             if len(self._routes) >= _MOST_ROUTES:
                 self._routes.clear()
-            self._routes[request.url, request.proxy] = route
+            self._routes[request.url, request.proxy, request.ssl] = route
         return route
 
     def _find_proxy(self, origin: Origin, url: str) -> str | None:
@@ -248,6 +230,10 @@ class _Route:
     """To be sent with the request, for the proxy."""
     proxy_headers: Mapping[str, str] | None = attrs.field(repr=False)
     """To be sent to the proxy when a tunnel is opened."""
+    ssl: ssl_module.SSLContext | bool
+    """How to check the server's certificate, as aiohttp understands it."""
+    line: DirectLine | None
+    """The short way; None: everything goes through the session."""
 
 
 class Response:
@@ -296,6 +282,11 @@ class _Body(aiohttp.payload.BytesPayload):
         await writer.write(self._body)
         self.was_written = True
         self.request.on_sent()
+
+
+def _is_short(request: TransportRequest) -> bool:
+    """Tell whether a request may go the short way."""
+    return request.body is not None and len(request.body) <= MAX_BODY_BYTES and request.address_rule is None
 
 
 def _is_watched(session: aiohttp.ClientSession) -> bool:

@@ -338,7 +338,7 @@ class AsyncImagesClient:
         asked_for = sent.get("n", 1)
         asker = Asker(
             origin=options.endpoint.origin,
-            key=options.key,
+            key=options.queue_key,
             model=read_model(sent),
             cost=Cost(images=asked_for if isinstance(asked_for, int) else 1, tokens=lambda: estimate_tokens(sent)),
             priority=priority,

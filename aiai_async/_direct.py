@@ -38,8 +38,7 @@ class DirectLine:
 
     Args:
         url: where requests go; http or https, without a proxy.
-        connector: makes and keeps the connections.
-        session: the session whose connector it is.
+        session: the session whose connector makes and keeps the connections.
         ssl: how to check the server's certificate, as aiohttp understands it.
     """
 
@@ -49,10 +48,11 @@ class DirectLine:
         self,
         url: URL,
         *,
-        connector: aiohttp.BaseConnector,
         session: aiohttp.ClientSession,
         ssl: ssl_module.SSLContext | bool,
     ) -> None:
+        connector = session.connector
+        assert connector is not None
         self._connector: Final = connector
         loop = asyncio.get_running_loop()
         self._model: Final = aiohttp.ClientRequest("POST", url, data=b"", ssl=ssl, loop=loop, session=session)

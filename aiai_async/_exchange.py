@@ -57,6 +57,10 @@ class TransportRequest:
     """To be called where a connection was made, with the seconds that the TCP connect took: about one round trip, by
     which the client tells how soon a refusal would have come. A transport that can't tell doesn't call it."""
 
+    def __deepcopy__(self, _: object) -> TransportRequest:
+        # What records requests, as tests do, would copy the call that the two functions belong to, and its event loop.
+        return self
+
 
 class TransportResponse(Protocol):
     """An answer whose head has come. Content codings (gzip, deflate) are undone by the transport."""

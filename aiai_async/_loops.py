@@ -19,11 +19,13 @@ class PerLoop(Generic[T]):
         make: makes the value; called on the loop that it is for.
     """
 
-    __slots__ = ("_make", "_values")
+    __slots__ = ("_last", "_make", "_values")
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make: Final = make
         self._values: Final[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, T]] = weakref.WeakKeyDictionary()
+        self._last: tuple[weakref.ref[asyncio.AbstractEventLoop], T] | None = None
+        """The loop that asked last, and its value: nearly always the one that asks next."""
 
     def get(self) -> T:
         """Give the running loop's value.
@@ -31,12 +33,18 @@ class PerLoop(Generic[T]):
         Raises:
             ConfigurationError: the running event loop is trio's.
         """
-        loop = running_loop()
-        try:
-            return self._values[loop]
-        except KeyError:
+        loop, last = running_loop(), self._last
+        if last is not None and last[0]() is loop:
+            return last[1]
+        value = self._values.get(loop)
+        if value is None:
             value = self._values[loop] = self._make()
-            return value
+        self._last = weakref.ref(loop, self._forget), value
+        return value
+
+    def _forget(self, loop: weakref.ref[asyncio.AbstractEventLoop]) -> None:
+        if self._last is not None and self._last[0] is loop:
+            self._last = None
 
     def items(self) -> list[tuple[asyncio.AbstractEventLoop, T]]:
         """Give every loop's value."""
@@ -46,6 +54,7 @@ class PerLoop(Generic[T]):
         """Give every loop's value and forget them."""
         values = list(self._values.items())
         self._values.clear()
+        self._last = None
         return values
 
 

@@ -6,7 +6,7 @@ import copy
 import functools
 import inspect
 import ssl as ssl_module
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
@@ -77,6 +77,11 @@ class Options:
     """The caller's, by model; they win over the table."""
     gate: Gate | None = None
     """Asked before each attempt."""
+
+    @functools.cached_property
+    def queue_key(self) -> Hashable:
+        """What tells keys apart in queues; its hash is worked out once, and that of a Secret each time."""
+        return self.key.reveal() if isinstance(self.key, Secret) else self.key
 
     async def ask_for_key(self, source: Callable[[], Awaitable[str]]) -> Secret:
         """Give the key for one attempt.

@@ -6,7 +6,7 @@ one origin only: whatever a server says, no URL comes out of here that lies on a
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 
 import attrs
@@ -24,9 +24,8 @@ MAX_REDIRECTS: Final = 5
 _REASONS: Final = frozenset({"model_not_found", "deployment_not_found", "deploymentnotfound"})
 
 
-@attrs.frozen
-class Origin:
-    """Scheme, host and port: what a key may be sent to.
+class Origin(NamedTuple):
+    """Scheme, host and port: what a key may be sent to. A tuple, since each request looks up by its hash.
 
     Example:
         >>> Origin.of("https://Example.com/v1") == Origin.of("https://example.com:443/other")
