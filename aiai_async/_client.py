@@ -15,6 +15,7 @@ import attrs
 from aiai_async import _log
 from aiai_async._arguments import (
     Changes,
+    collect,
     find_key,
     hide,
     hide_values,
@@ -27,7 +28,6 @@ from aiai_async._arguments import (
     read_limits,
     read_max_answer_bytes,
     read_max_connections,
-    read_model,
     read_prices,
     read_proxy,
     read_retry,
@@ -36,7 +36,8 @@ from aiai_async._arguments import (
 from aiai_async._attempts import Attempts
 from aiai_async._call import Call
 from aiai_async._facts import Limits, RateLimits
-from aiai_async._models import check, estimate_tokens, refuse
+from aiai_async._models import estimate_tokens, refuse
+from aiai_async._plans import Plan
 from aiai_async._scheduler import Asker, Scheduler
 from aiai_async._schemas import (
     Background,
@@ -49,7 +50,6 @@ from aiai_async._schemas import (
     ResponseFormat,
     Size,
     Style,
-    Tariff,
 )
 from aiai_async._secret import SecretText
 from aiai_async._shared import Gate, Options, Shared
@@ -307,25 +307,23 @@ class AsyncImagesClient:
         self._shared.check_open()
         if extra_headers is not None:
             extra_headers = hide_values(extra_headers)
-        overrides = {
-            "model": model,
-            "n": n,
-            "size": size,
-            "background": background,
-            "moderation": moderation,
-            "quality": quality,
-            "style": style,
-            "output_format": output_format,
-            "output_compression": output_compression,
-            "response_format": response_format,
-            "partial_images": partial_images,
-            "user": user,
-            "stream": True if stream else None,
-        }
-        fields: dict[str, object] = prompt.to_fields() if isinstance(prompt, ImageRequest) else {"prompt": prompt}
-        fields |= {name: value for name, value in overrides.items() if value is not None}
-        if self._options.validate:
-            check(read_model(fields), fields)
+        fields = collect(
+            prompt,
+            model,
+            n,
+            size,
+            background,
+            moderation,
+            quality,
+            style,
+            output_format,
+            output_compression,
+            response_format,
+            partial_images,
+            user,
+            stream,
+        )
+        plan = self._options.plans.find(fields)
         if not isinstance(stream, bool):
             refuse("stream", stream, "give True or False", "generate")
         if isinstance(priority, bool) or not isinstance(priority, int):
@@ -333,14 +331,15 @@ class AsyncImagesClient:
         if sink is not None and not callable(sink):
             refuse("sink", sink, "give a function that gives the sink of image i", "generate")
         options = self._options if timeout is None else attrs.evolve(self._options, timeout=read_call_timeout(timeout))
-        sent = fields if extra_body is None else merge_body(fields, extra_body)
-        body = encode_request(sent)
-        asked_for = sent.get("n", 1)
+        if extra_body is not None:
+            fields = merge_body(fields, extra_body)
+            plan = Plan.of(fields, options.prices)
+        body = encode_request(fields)
         asker = Asker(
             origin=options.endpoint.origin,
             key=options.queue_key,
-            model=read_model(sent),
-            cost=Cost(images=asked_for if isinstance(asked_for, int) else 1, tokens=lambda: estimate_tokens(sent)),
+            model=plan.model,
+            cost=Cost(images=plan.images, tokens=functools.partial(estimate_tokens, fields)),
             priority=priority,
             patience=options.retry.max_retry_after,
         )
@@ -353,7 +352,6 @@ class AsyncImagesClient:
             is_taken_slowly=sink is not None,
             asker=asker,
         )
-        tariff = Tariff.of(sent, options.prices)
         if stream:
             from aiai_async._downloads import Downloader
             from aiai_async._stream import ImageStream
@@ -361,17 +359,17 @@ class AsyncImagesClient:
             return await ImageStream(
                 attempts,
                 downloader=Downloader(self._shared, options),
-                tariff=tariff,
+                tariff=plan.tariff,
                 max_answer_bytes=options.max_answer_bytes,
-                asked_for=asked_for if isinstance(asked_for, int) else 1,
+                asked_for=plan.images,
                 sink=sink,
             ).open()
         return await Call(
             attempts,
             fetch=functools.partial(_fetch, self._shared, options),
-            tariff=tariff,
+            tariff=plan.tariff,
             max_answer_bytes=options.max_answer_bytes,
-            expects_one=asked_for == 1,
+            expects_one=plan.images == 1,
             sink=sink,
         ).run()
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from aiohttp.connector import Connection
 
 MAX_BODY_BYTES: Final = 1 << 15
-"""A longer body goes through the session, which reads while it writes. What event loops take without waiting is 64 KiB."""
+"""A longer body goes through the session, which reads while it writes; event loops take 64 KiB without waiting."""
 
 # Of what aiohttp would send by itself; the rest is in each request.
 _OWN_FIELDS: Final = ("host", "accept-encoding")
@@ -32,9 +32,9 @@ _OWN_FIELDS: Final = ("host", "accept-encoding")
 class DirectLine:
     """Carries requests to one URL over connections that are kept.
 
-    aiohttp's session builds for each request six mappings, a payload, a writer, a task that writes and a timer: 46 us of
-    the 75 that an exchange takes with 64 of them under way (aiohttp 3.14.5, CPython 3.11). What is left out here can't
-    be seen by its tracing, nor by what replaces its `_request` in tests.
+    aiohttp's session builds for each request six mappings, a payload, a writer, a task that writes and a timer: 46 of
+    the 75 us that an exchange takes with 64 of them under way (aiohttp 3.14.5, CPython 3.11). What is left out here
+    can't be seen by its tracing, nor by what replaces its `_request` in tests.
 
     Args:
         url: where requests go; http or https, without a proxy.

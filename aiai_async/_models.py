@@ -181,6 +181,21 @@ def check(model: str | None, fields: Mapping[str, object]) -> None:
     _check_formats(given, rules, by)
 
 
+def check_prompt(prompt: object, model: str | None) -> None:
+    """Check the prompt alone, of a request whose other fields are known to be right; see `check`.
+
+    Raises:
+        InvalidRequestError: it is not accepted.
+    """
+    if type(prompt) is not str and prompt is not None:
+        _check_type("prompt", prompt)
+    by = model or "the API"
+    _check_prompt(prompt, by)
+    rules = rules_of(model)
+    if model is None or rules is not None:
+        _check_length(prompt, rules, by)
+
+
 def estimate_tokens(fields: Mapping[str, object]) -> float:
     """Estimate the tokens that a request is billed for, by its size, quality, number and prompt; 0 for dall-e.
 
@@ -294,11 +309,15 @@ def _check_count(n: object, by: str) -> None:
         refuse("n", n, "use 1 or more", by)
 
 
-def _check_bounds(given: Mapping[str, object], rules: ModelRules | None, by: str) -> None:
-    prompt, n = given["prompt"], given.get("n")
+def _check_length(prompt: object, rules: ModelRules | None, by: str) -> None:
     longest = MAX_PROMPT_CHARACTERS if rules is None else rules.max_prompt_characters
     if isinstance(prompt, str) and len(prompt) > longest:
         refuse("prompt", prompt, f"use at most {longest:,} characters, this one has {len(prompt):,}", by)
+
+
+def _check_bounds(given: Mapping[str, object], rules: ModelRules | None, by: str) -> None:
+    _check_length(given["prompt"], rules, by)
+    n = given.get("n")
     most = MAX_IMAGES if rules is None else rules.max_images
     if isinstance(n, int) and n > most:
         refuse("n", n, (1,) if most == 1 else f"use 1 to {most}", by)

@@ -14,6 +14,7 @@ import attrs
 
 from aiai_async._errors import ConfigurationError, QuotaExceededError
 from aiai_async._exchange import Transport
+from aiai_async._plans import Plans
 from aiai_async._scheduler import Scheduler
 from aiai_async._secret import Redactor, Secret, find_password, is_sensitive_header
 from aiai_async.policy.deadlines import Timeout
@@ -77,6 +78,11 @@ class Options:
     """The caller's, by model; they win over the table."""
     gate: Gate | None = None
     """Asked before each attempt."""
+
+    @functools.cached_property
+    def plans(self) -> Plans:
+        """What follows from the settings of requests."""
+        return Plans(self.prices, validate=self.validate)
 
     @functools.cached_property
     def queue_key(self) -> Hashable:
