@@ -106,7 +106,7 @@ class Attempts:
         self._now: Final = loop.time
         self._started_at = self._now()
         self._deadlines: Final = Deadlines(options.timeout, started_at=self._started_at)
-        self.in_time: Final = Watchdog(loop, self._deadlines)
+        self.in_time: Final = Watchdog(loop, self._deadlines, shared.watches.get())
         """Runs a block until the next deadline."""
         self._permit: Permit | None = None
         self._waited = 0.0

@@ -8,7 +8,7 @@ import contextlib
 import anyio
 import pytest
 
-from aiai_async._watchdog import Watchdog
+from aiai_async._watchdog import Watch, Watchdog
 from aiai_async.policy.deadlines import Deadlines, Timeout
 from tests.virtual import elapsed, loop, on_virtual_clock
 
@@ -16,7 +16,7 @@ from tests.virtual import elapsed, loop, on_virtual_clock
 def make(total: float | None = 10, first_byte: float | None = None) -> tuple[Watchdog, Deadlines]:
     """A watchdog of the running loop, and the deadlines that it looks at."""
     deadlines = Deadlines(Timeout(total=total, first_byte=first_byte), started_at=loop().time())
-    return Watchdog(loop(), deadlines), deadlines
+    return Watchdog(loop(), deadlines, Watch()), deadlines
 
 
 def cancels() -> int:
@@ -45,6 +45,27 @@ async def test_a_block_in_time_is_left_alone() -> None:
         await asyncio.sleep(9)
     assert loop().pending_timers() == []
     await asyncio.sleep(9)
+
+
+@on_virtual_clock
+async def test_one_timer_serves_many_blocks() -> None:
+    """It wakes for the first of their deadlines."""
+    watch, ended = Watch(), dict[float, float]()
+
+    async def run(total: float) -> None:
+        deadlines = Deadlines(Timeout(total=total), started_at=loop().time())
+        with Watchdog(loop(), deadlines, watch):
+            await asyncio.sleep(100)
+        ended[total] = elapsed()
+
+    async with asyncio.TaskGroup() as group:
+        for total in (20, 30, 200, 10, 40):
+            group.create_task(run(total))
+        await asyncio.sleep(0)
+        waits = [timer.when() - loop().time() for timer in loop().pending_timers()]
+        assert sorted(waits) == [10, *(100 for _ in range(5))]
+    assert ended == {10: 10, 20: 20, 30: 30, 40: 40, 200: 100}
+    assert loop().pending_timers() == []
 
 
 @on_virtual_clock
