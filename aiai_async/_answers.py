@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Protocol
 
-import attrs
-
 from aiai_async._exchange import TransportResponse
+from aiai_async._frozen import frozen
 from aiai_async._schemas import Image
 from aiai_async._sinks import MemoryReceiver, SinkFactory, SinkReceiver
 from aiai_async.wire import codec
@@ -39,7 +38,7 @@ class ReadingClock(Protocol):
         ...
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class ParsedAnswer:
     """An answer's JSON, with the number of an image in the place of its text, and those images."""
 

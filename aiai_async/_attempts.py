@@ -15,11 +15,11 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import anyio
-import attrs
 
 from aiai_async._errors import APIConnectionError, APIError, APITimeoutError, QuotaExceededError, clean
 from aiai_async._exchange import TransportRequest, TransportResponse
 from aiai_async._facts import LimitFact, Usage
+from aiai_async._frozen import frozen
 from aiai_async._log import LOGGER
 from aiai_async._loops import running_loop
 from aiai_async._scheduler import Asker, Permit, explain_block
@@ -35,7 +35,7 @@ from aiai_async.wire.endpoint import MAX_REDIRECTS
 from aiai_async.wire.problems import AnswerHead, Problem
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class Opened:
     """A 2xx whose body is still to be read, and has to be closed."""
 
@@ -57,31 +57,22 @@ class Attempts:
         asker: who asks for permits.
     """
 
-    __slots__ = (
-        "_asker",
-        "_attempt_at",
-        "_began_at",
-        "_blocked_for",
-        "_body",
-        "_deadlines",
-        "_headers",
-        "_idempotency_key",
-        "_is_taken_slowly",
-        "_may_have_been_billed",
-        "_now",
-        "_options",
-        "_permit",
-        "_refusals",
-        "_sent_at",
-        "_shared",
-        "_started_at",
-        "_suspended_at",
-        "_url",
-        "_waited",
-        "_watch",
-        "count",
-        "in_time",
-    )
+    count = 0
+    """Attempts begun so far."""
+    _permit: Permit | None = None
+    _waited = 0.0
+    """Seconds spent waiting for permits."""
+    _blocked_for = 0.0
+    """Seconds for which nothing was let through when the last one was refused."""
+    _refusals = 0
+    """Those of them that a rate limit refused."""
+    _may_have_been_billed = False
+    """Whether an attempt before this one may have been."""
+    _attempt_at = 0.0
+    _began_at = 0.0
+    """When sending the last request began."""
+    _sent_at: float | None = None
+    """When it was written; None where it wasn't, as far as is known."""
 
     def __init__(
         self,
@@ -108,26 +99,10 @@ class Attempts:
         self._deadlines: Final = Deadlines(options.timeout, started_at=self._started_at)
         self.in_time: Final = Watchdog(loop, self._deadlines, shared.watches.get())
         """Runs a block until the next deadline."""
-        self._permit: Permit | None = None
-        self._waited = 0.0
-        """Seconds spent waiting for permits."""
         self._watch: Final = CALL_WATCH.get()
-        self.count = 0
-        """Attempts begun so far."""
-        self._blocked_for = 0.0
-        """Seconds for which nothing was let through when the last one was refused."""
-        self._refusals = 0
-        """Those of them that a rate limit refused."""
-        self._may_have_been_billed = False
-        """Whether an attempt before this one may have been."""
-        self._attempt_at = 0.0
         self._suspended_at = self._started_at
         self._url = options.endpoint.url
         """Where the last request went."""
-        self._began_at = 0.0
-        """When sending the last request began."""
-        self._sent_at: float | None = None
-        """When it was written; None where it wasn't, as far as is known."""
 
     async def wait_for_permit(self) -> Permit:
         """Begin the next attempt: wait to be let go, which is not part of the call's time.
@@ -141,31 +116,34 @@ class Attempts:
         asked_at = now = self._now()
         if self._shared.is_closed:
             self._shared.check_open()
-        permit = self._shared.scheduler.acquire_nowait(self._asker) if self._permit is None else None
+        permit = self._shared.scheduler.acquire_nowait(self._asker, self._now) if self._permit is None else None
         if permit is None:
             permit = await self._queue_up(None if self._permit is None else self._permit.order)
             now = self._now()
         self._permit = permit
-        try:
-            if self._options.gate is not None:
-                self._options.gate.check()
-        except QuotaExceededError as error:
-            permit.release()
-            self._complete(error)
-            raise
-        if self._watch is not None:
-            try:
-                self._watch.begin()
-            except BaseException:
-                permit.release()
-                raise
-        self._waited += now - asked_at
-        self._deadlines.postpone(now - asked_at)
+        if self._options.gate is not None or self._watch is not None:
+            self._pass_checks(permit)
+        if waited := now - asked_at:
+            self._waited += waited
+            self._deadlines.postpone(waited)
         self._deadlines.pause()
         self._attempt_at = self._suspended_at = self._began_at = now
         self._sent_at = None
         self.count += 1
         return permit
+
+    def _pass_checks(self, permit: Permit) -> None:
+        """Ask those who may stop the attempt now that it may go."""
+        try:
+            if self._options.gate is not None:
+                self._options.gate.check()
+            if self._watch is not None:
+                self._watch.begin()
+        except BaseException as error:
+            permit.release()
+            if isinstance(error, QuotaExceededError):
+                self._complete(error)
+            raise
 
     async def _queue_up(self, order: int | None) -> Permit:
         bound = self._options.timeout.queue
@@ -355,9 +333,11 @@ class Attempts:
             "idempotency-key": self._idempotency_key,
         }
         self._url = url
-        self._sent_at = None
         self._began_at = self._now()
-        self.pause()
+        if self._sent_at is not None:
+            # It goes on to another URL.
+            self._sent_at = None
+            self.pause()
         response = await self._shared.transport.send(
             TransportRequest(
                 method="POST",
@@ -384,10 +364,10 @@ class Attempts:
             self._permit.note_connect(seconds)
 
     def _note_sent(self) -> None:
-        self._sent_at = self._now()
+        now = self._sent_at = self._now()
         if self._permit is not None:
-            self._permit.note_sent()
-        self._deadlines.sent(self._sent_at)
+            self._permit.note_sent(now)
+        self._deadlines.sent(now)
         self.in_time.move()
 
     def _log(self, result: str, request_id: str | None) -> None:

@@ -10,6 +10,7 @@ import attrs
 
 from aiai_async._errors import APIConnectionError
 from aiai_async._facts import Headers
+from aiai_async._frozen import frozen
 
 
 @attrs.frozen
@@ -31,7 +32,7 @@ def _ignore(_: float) -> None:
     pass
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class TransportRequest:
     """One HTTP exchange to carry out."""
 

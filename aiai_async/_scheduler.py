@@ -26,6 +26,7 @@ from aiai_async._errors import (
     RateLimitError,
 )
 from aiai_async._facts import LimitFact, Limits, QueueStatus, RateLimits
+from aiai_async._frozen import frozen
 from aiai_async._loops import PerLoop, running_loop
 from aiai_async.policy.accounts import Account
 from aiai_async.policy.admission import Admission
@@ -39,10 +40,13 @@ from aiai_async.wire.endpoint import Origin
 # What is known of limits is worth keeping for a while, but not for ever: names of models may be made up.
 _MOST_QUIET_QUEUES: Final = 256
 
+Clock = Callable[[], float]
+"""Gives the time of an event loop, in seconds."""
+
 DeclaredLimits = RateLimits | Mapping[str, RateLimits] | None
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class Asker:
     """Who asks for permits: one call."""
 
@@ -72,9 +76,14 @@ class Scheduler:
         self.max_connections: Final = max_connections
         self._desks: Final = PerLoop(lambda: _Desk(limits, max_connections or math.inf))
 
-    def acquire_nowait(self, asker: Asker) -> Permit | None:
-        """Let a request go at once where nothing limits it and nothing waits before it; None: it has to wait."""
-        return self._desks.get().find_queue(asker).acquire_nowait(asker)
+    def acquire_nowait(self, asker: Asker, clock: Clock) -> Permit | None:
+        """Let a request go at once where nothing limits it and nothing waits before it; None: it has to wait.
+
+        Args:
+            asker: the call.
+            clock: that of the running loop.
+        """
+        return self._desks.get().find_queue(asker).acquire_nowait(asker, clock)
 
     async def acquire(self, asker: Asker, *, timeout: float | None = None, order: int | None = None) -> Permit:
         """Wait until a request may go.
@@ -113,15 +122,15 @@ class Permit:
     Args:
         queue: what gave it.
         ticket: the queue's own record of the attempt.
-        now: the clock of the loop.
+        clock: that of the loop.
     """
 
-    __slots__ = ("_now", "_queue", "_ticket", "_was_sent")
+    __slots__ = ("_clock", "_queue", "_ticket", "_was_sent")
 
-    def __init__(self, queue: _Queue, ticket: Ticket, now: Callable[[], float]) -> None:
+    def __init__(self, queue: _Queue, ticket: Ticket, clock: Clock) -> None:
         self._queue: Final = queue
         self._ticket: Final = ticket
-        self._now: Final = now
+        self._clock: Final = clock
         self._was_sent = False
 
     @property
@@ -133,18 +142,22 @@ class Permit:
         """Report how long a TCP connect took."""
         self._queue.desk.note_connect(self._queue.origin, seconds)
 
-    def note_sent(self) -> None:
+    def note_sent(self, now: float) -> None:
         """Report that the request was written."""
         self._was_sent = True
-        self._queue.admission.sent(self._ticket, self._now())
-        self._queue.pump()
+        queue = self._queue
+        queue.admission.sent(self._ticket, now)
+        if queue.waiters.count:
+            queue.pump()
 
     def accept(self, facts: Sequence[LimitFact]) -> None:
         """Report that the server let the request in, and what it says of limits."""
         self._was_sent = True
+        queue = self._queue
         if not self._ticket.is_over:
-            self._queue.admission.accept(self._ticket, facts, self._now())
-            self._queue.pump()
+            queue.admission.accept(self._ticket, facts, self._clock())
+            if queue.waiters.count:
+                queue.pump()
 
     def measure(self, tokens: int) -> None:
         """Report what the answer was billed for."""
@@ -164,7 +177,7 @@ class Permit:
         Returns:
             Seconds for which nothing was let through, although one request was tried at the end of each pause.
         """
-        queue, now = self._queue, self._now()
+        queue, now = self._queue, self._clock()
         if not self._ticket.is_over:
             # A copy holds no traceback, and so none of the request's memory.
             queue.last_refusal = copy.copy(error)
@@ -174,7 +187,7 @@ class Permit:
 
     def note_overload(self) -> None:
         """Report that the server has too much to do and doesn't say for how long."""
-        self._queue.admission.hold(self._now())
+        self._queue.admission.hold(self._clock())
 
     def note_quota(self, error: QuotaExceededError) -> None:
         """Report that the account is empty: everything that waits on its key fails."""
@@ -183,7 +196,7 @@ class Permit:
     def release(self) -> None:
         """Give the permit back, once however often it is called; what was never sent gives its budget back too."""
         if not self._ticket.is_over:
-            self._queue.admission.finish(self._ticket, self._now(), is_used=self._was_sent)
+            self._queue.admission.finish(self._ticket, self._clock(), is_used=self._was_sent)
             self._queue.note_end()
 
 
@@ -221,6 +234,7 @@ class _Queue:
         "model",
         "origin",
         "turn",
+        "waiters",
     )
 
     def __init__(
@@ -231,6 +245,7 @@ class _Queue:
         self.origin: Final = origin
         self.model: Final = model
         self.admission: Final = Admission(declared, account)
+        self.waiters: Final = self.admission.waiters
         self.last_refusal: APIError | None = None
         self._entries: Final[dict[Waiter, _Entry]] = {}
         self._timer: asyncio.Handle | None = None
@@ -239,19 +254,18 @@ class _Queue:
         self.turn = 0
         """The desk's turn when it let a waiter go last."""
 
-    def acquire_nowait(self, asker: Asker) -> Permit | None:
+    def acquire_nowait(self, asker: Asker, clock: Clock) -> Permit | None:
         desk = self.desk
         if desk.room <= 0:
             return None
-        now = desk.now
-        ticket = self.admission.admit(asker.cost, now())
+        ticket = self.admission.admit(asker.cost, clock())
         if ticket is None:
             return None
         desk.in_flight += 1
-        return Permit(self, ticket, now)
+        return Permit(self, ticket, clock)
 
     async def acquire(self, asker: Asker, *, timeout: float | None, order: int | None) -> Permit:
-        if order is None and (permit := self.acquire_nowait(asker)) is not None:
+        if order is None and (permit := self.acquire_nowait(asker, self.desk.now)) is not None:
             return permit
         admission, desk = self.admission, self.desk
         waiter = admission.enter(
@@ -281,8 +295,7 @@ class _Queue:
 
     def pump(self) -> None:
         """Let go who may go now, fail who has to, and set the timer for the next."""
-        admission, desk = self.admission, self.desk
-        waiters = admission.waiters
+        admission, desk, waiters = self.admission, self.desk, self.waiters
         if not waiters.count and not waiters.failed:
             if self._timer is not None:
                 self._set_timer(math.inf)
@@ -307,7 +320,8 @@ class _Queue:
         if desk.room == 1:
             # Others may have waited for it.
             desk.share_room()
-        self.pump()
+        if self.waiters.count or self.waiters.failed:
+            self.pump()
 
     def fail_all(self, make: Callable[[], Exception]) -> None:
         """Fail all who wait."""
@@ -415,7 +429,7 @@ class _Desk:
         return self._most - self.in_flight
 
     @property
-    def now(self) -> Callable[[], float]:
+    def now(self) -> Clock:
         """The loop's clock, in seconds."""
         return self.loop.time
 

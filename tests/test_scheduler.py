@@ -358,7 +358,7 @@ class TestAHundredThousand:
         async def main() -> None:
             scheduler = Scheduler(limits=RateLimits(requests_per_minute=1), max_connections=0)
             permit = await ask(scheduler)
-            permit.note_sent()
+            permit.note_sent(loop().time())
             tasks = [asyncio.ensure_future(ask(scheduler)) for _ in range(count)]
             polls, timers = loop().polls, loop().timers_set
             await settle(3)
@@ -371,7 +371,7 @@ class TestAHundredThousand:
             # A minute has passed: just one more went.
             assert sum(task.done() for task in tasks) == 1
             assert scheduler.describe().waiting == count - 1
-            tasks[0].result().note_sent()
+            tasks[0].result().note_sent(loop().time())
             tasks[0].result().release()
             await cancel(*tasks[1:])
             assert (scheduler.describe().waiting, scheduler.describe().in_flight) == (0, 1)

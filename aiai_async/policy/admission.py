@@ -158,7 +158,8 @@ class Admission:
     def accept(self, ticket: Ticket, facts: Sequence[LimitFact], now: float) -> None:
         """Report that a request was let in and answered, however it is going to end."""
         now = self.tick(now)
-        self._ledger.write(ticket)
+        if not ticket.place:
+            self._ledger.write(ticket)
         self._holds = 0
         self.caps.admit(ticket.beside)
         for budget in ticket.doubted:

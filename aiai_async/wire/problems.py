@@ -30,6 +30,7 @@ from aiai_async._errors import (
     UnprocessableEntityError,
 )
 from aiai_async._facts import Headers
+from aiai_async._frozen import frozen
 from aiai_async._secret import Redactor, strip_userinfo
 from aiai_async.wire.json_text import NotJSON, parse_json
 
@@ -94,7 +95,7 @@ _HINTS: Final[Mapping[type[APIStatusError], str]] = {
 }
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class AnswerHead:
     """What of an answer comes before its body."""
 

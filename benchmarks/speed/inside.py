@@ -76,10 +76,11 @@ async def scheduler(session: Session, *, count: int, waiters: int) -> Measured:
     """What letting a request go costs with nothing limiting it, and what waking one of very many who wait."""
     free = Scheduler(limits=None, max_connections=0)
     held: deque[Permit] = deque()
+    clock = asyncio.get_running_loop().time
 
     async def go() -> None:
-        permit = free.acquire_nowait(_ASKER) or await free.acquire(_ASKER)
-        permit.note_sent()
+        permit = free.acquire_nowait(_ASKER, clock) or await free.acquire(_ASKER)
+        permit.note_sent(clock())
         held.append(permit)
         if len(held) > 64:
             done = held.popleft()
@@ -99,8 +100,9 @@ async def scheduler(session: Session, *, count: int, waiters: int) -> Measured:
 
 async def _wake_waiters(waiters: int) -> Measured:
     full = Scheduler(limits=None, max_connections=1)
+    clock = asyncio.get_running_loop().time
     holder = await full.acquire(_ASKER)
-    holder.note_sent()
+    holder.note_sent(clock())
     woken: asyncio.Queue[tuple[Permit, float]] = asyncio.Queue()
 
     async def wait() -> None:
@@ -121,7 +123,7 @@ async def _wake_waiters(waiters: int) -> Measured:
         holder.accept(())
         holder.release()
         holder, woken_at = await woken.get()
-        holder.note_sent()
+        holder.note_sent(clock())
         latencies.append(woken_at - released_at)
     latencies.sort()
     cpu_at, left = read_cpu(), sum(not task.done() for task in tasks)
