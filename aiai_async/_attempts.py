@@ -93,11 +93,12 @@ class Attempts:
         self._idempotency_key: Final = idempotency_key
         self._is_taken_slowly: Final = is_taken_slowly
         loop = running_loop()
+        self._loop: Final = loop
         # anyio.current_time() finds out first what kind of loop runs: 0.8 us, six times a call.
         self._now: Final = loop.time
         self._started_at = self._now()
         self._deadlines: Final = Deadlines(options.timeout, started_at=self._started_at)
-        self.in_time: Final = Watchdog(loop, self._deadlines, shared.watches.get())
+        self.in_time: Final = Watchdog(loop, self._deadlines, shared.watches.of(loop))
         """Runs a block until the next deadline."""
         self._watch: Final = CALL_WATCH.get()
         self._suspended_at = self._started_at
@@ -116,7 +117,7 @@ class Attempts:
         asked_at = now = self._now()
         if self._shared.is_closed:
             self._shared.check_open()
-        permit = self._shared.scheduler.acquire_nowait(self._asker, self._now) if self._permit is None else None
+        permit = self._shared.scheduler.acquire_nowait(self._asker, self._loop) if self._permit is None else None
         if permit is None:
             permit = await self._queue_up(None if self._permit is None else self._permit.order)
             now = self._now()
@@ -126,7 +127,8 @@ class Attempts:
         if waited := now - asked_at:
             self._waited += waited
             self._deadlines.postpone(waited)
-        self._deadlines.pause()
+        if self.count:
+            self._deadlines.pause()
         self._attempt_at = self._suspended_at = self._began_at = now
         self._sent_at = None
         self.count += 1
@@ -207,7 +209,8 @@ class Attempts:
     def succeed(self, opened: Opened, info: HTTPInfo) -> None:
         """Note that the attempt was a success."""
         self._options.endpoint.remember(opened.head.url)
-        self._log(str(info.status), info.request_id)
+        if LOGGER.isEnabledFor(logging.INFO):
+            self._log(str(info.status), info.request_id)
 
     def measure(self, usage: Usage | None) -> None:
         """Note what the answer was billed for."""

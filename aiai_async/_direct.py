@@ -7,6 +7,7 @@ session; see `_aiohttp`.
 from __future__ import annotations
 
 import asyncio
+import functools
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +21,7 @@ from aiai_async._secret import SecretText
 if TYPE_CHECKING:
     import ssl as ssl_module
 
+    from aiohttp.client_reqrep import ConnectionKey
     from aiohttp.connector import Connection
 
 MAX_BODY_BYTES: Final = 1 << 15
@@ -27,6 +29,14 @@ MAX_BODY_BYTES: Final = 1 << 15
 
 # Of what aiohttp would send by itself; the rest is in each request.
 _OWN_FIELDS: Final = ("host", "accept-encoding")
+
+
+class _Model(aiohttp.ClientRequest):
+    """A request that is never sent: the connector reads from it where to connect to."""
+
+    @functools.cached_property
+    def connection_key(self) -> ConnectionKey:
+        return super().connection_key
 
 
 class DirectLine:
@@ -42,7 +52,7 @@ class DirectLine:
         ssl: how to check the server's certificate, as aiohttp understands it.
     """
 
-    __slots__ = ("_connector", "_fields", "_model", "_start")
+    __slots__ = ("_connector", "_end_of_line", "_fields", "_model")
 
     def __init__(
         self,
@@ -55,11 +65,10 @@ class DirectLine:
         assert connector is not None
         self._connector: Final = connector
         loop = asyncio.get_running_loop()
-        self._model: Final = aiohttp.ClientRequest("POST", url, data=b"", ssl=ssl, loop=loop, session=session)
-        """What the connector reads where to connect to from; it is never sent."""
+        self._model: Final = _Model("POST", url, data=b"", ssl=ssl, loop=loop, session=session)
         sent = self._model.headers
         self._fields: Final[dict[str, str]] = {name: sent[name] for name in _OWN_FIELDS if name in sent}
-        self._start: Final = f"{url.raw_path_qs} HTTP/1.1\r\n"
+        self._end_of_line: Final = f" {url.raw_path_qs} HTTP/1.1"
 
     async def connect(self, timeout: aiohttp.ClientTimeout) -> Connection:
         """Take a connection that is open, or make one; nothing is sent.
@@ -103,14 +112,11 @@ class DirectLine:
         return DirectAnswer(message.code, message.headers, content, connection)
 
     def _write(self, request: TransportRequest) -> bytes:
-        fields = {**self._fields, **request.headers}
         body = request.body or b""
-        head = SecretText(
-            f"{request.method} {self._start}"
-            + "".join([f"{name}: {value}\r\n" for name, value in fields.items()])
-            + f"content-length: {len(body)}\r\n\r\n"
-        )
-        if head.count("\n") != len(fields) + 3 or head.count("\r") != len(fields) + 3 or "\0" in head:
+        fields = {**self._fields, **request.headers, "content-length": str(len(body))}
+        head = SecretText("\r\n".join([request.method + self._end_of_line, *map(": ".join, fields.items()), "\r\n"]))
+        breaks = len(fields) + 2
+        if head.count("\n") != breaks or head.count("\r") != breaks or "\0" in head:
             raise ValueError("a header field holds a line break or a zero byte")
         return head.encode() + body
 

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, Literal, NoReturn, overload
 
 import attrs
+
+_NAME: Final = operator.itemgetter(0)
+_VALUE: Final = operator.itemgetter(1)
 
 
 class Headers(Mapping[str, str]):
@@ -28,11 +32,12 @@ class Headers(Mapping[str, str]):
     __slots__ = ("_names", "by_lower_name")
 
     def __init__(self, fields: Iterable[tuple[str, str]] = ()) -> None:
+        # Every answer makes one: in C, that is twice as fast.
         fields = tuple(fields)
-        self.by_lower_name: Final = {name.lower(): value for name, value in fields}
+        names = [*map(_NAME, fields)]
+        self.by_lower_name: Final[dict[str, str]] = dict(zip(map(str.lower, names), map(_VALUE, fields), strict=True))
         """The values by lower-case name: for those who look for many that may not be there."""
-        is_each_once = len(self.by_lower_name) == len(fields)
-        self._names: Final = [name for name, _ in fields] if is_each_once else self._join(fields)
+        self._names: Final = names if len(self.by_lower_name) == len(names) else self._join(fields)
         """As the server wrote them, in its order."""
 
     def _join(self, fields: Iterable[tuple[str, str]]) -> list[str]:

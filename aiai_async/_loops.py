@@ -33,7 +33,11 @@ class PerLoop(Generic[T]):
         Raises:
             ConfigurationError: the running event loop is trio's.
         """
-        loop, last = running_loop(), self._last
+        return self.of(running_loop())
+
+    def of(self, loop: asyncio.AbstractEventLoop) -> T:
+        """Give the value of a loop, which is the running one."""
+        last = self._last
         if last is not None and last[0]() is loop:
             return last[1]
         value = self._values.get(loop)

@@ -9,6 +9,7 @@ Source: the parameter table of the API's page "Create image" and OpenAI's publis
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -181,8 +182,13 @@ def check(model: str | None, fields: Mapping[str, object]) -> None:
     _check_formats(given, rules, by)
 
 
-def check_prompt(prompt: object, model: str | None) -> None:
-    """Check the prompt alone, of a request whose other fields are known to be right; see `check`.
+def check_prompt(prompt: object, model: str | None, most: float) -> None:
+    """Check the prompt alone, of a request whose other fields are known to be right.
+
+    Args:
+        prompt: what the image shows.
+        model: the model, for the message.
+        most: as `max_prompt_characters` gave it.
 
     Raises:
         InvalidRequestError: it is not accepted.
@@ -191,9 +197,20 @@ def check_prompt(prompt: object, model: str | None) -> None:
         _check_type("prompt", prompt)
     by = model or "the API"
     _check_prompt(prompt, by)
+    _check_length(prompt, most, by)
+
+
+def max_prompt_characters(model: str | None) -> float:
+    """Give how long a prompt may be; infinite for a model that isn't known.
+
+    Example:
+        >>> max_prompt_characters("dall-e-2")
+        1000
+    """
     rules = rules_of(model)
-    if model is None or rules is not None:
-        _check_length(prompt, rules, by)
+    if rules is None:
+        return MAX_PROMPT_CHARACTERS if model is None else math.inf
+    return rules.max_prompt_characters
 
 
 def estimate_tokens(fields: Mapping[str, object]) -> float:
@@ -309,14 +326,13 @@ def _check_count(n: object, by: str) -> None:
         refuse("n", n, "use 1 or more", by)
 
 
-def _check_length(prompt: object, rules: ModelRules | None, by: str) -> None:
-    longest = MAX_PROMPT_CHARACTERS if rules is None else rules.max_prompt_characters
-    if isinstance(prompt, str) and len(prompt) > longest:
-        refuse("prompt", prompt, f"use at most {longest:,} characters, this one has {len(prompt):,}", by)
+def _check_length(prompt: object, most: float, by: str) -> None:
+    if isinstance(prompt, str) and len(prompt) > most:
+        refuse("prompt", prompt, f"use at most {most:,} characters, this one has {len(prompt):,}", by)
 
 
 def _check_bounds(given: Mapping[str, object], rules: ModelRules | None, by: str) -> None:
-    _check_length(given["prompt"], rules, by)
+    _check_length(given["prompt"], MAX_PROMPT_CHARACTERS if rules is None else rules.max_prompt_characters, by)
     n = given.get("n")
     most = MAX_IMAGES if rules is None else rules.max_images
     if isinstance(n, int) and n > most:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from aiai_async._models import check, check_prompt
+from aiai_async._models import check, check_prompt, max_prompt_characters
 from aiai_async._schemas import Tariff
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ class Plan:
     """The model that it names, where that is a string."""
     images: int
     """How many images it asks for."""
+    max_prompt_characters: float
+    """How long its prompt may be; infinite where nobody knows."""
     tariff: Tariff
 
     @classmethod
@@ -38,6 +40,7 @@ class Plan:
         return cls(
             model=model if isinstance(model, str) else None,
             images=n if isinstance(n, int) else 1,
+            max_prompt_characters=max_prompt_characters(model if isinstance(model, str) else None),
             tariff=Tariff.of(fields, prices),
         )
 
@@ -80,7 +83,7 @@ class Plans:
             self._plans[settings] = plan
         elif self._validate:
             # The settings passed before.
-            check_prompt(fields["prompt"], plan.model)
+            check_prompt(fields["prompt"], plan.model, plan.max_prompt_characters)
         return plan
 
     def _make(self, fields: Mapping[str, object]) -> Plan:

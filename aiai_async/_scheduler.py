@@ -76,14 +76,14 @@ class Scheduler:
         self.max_connections: Final = max_connections
         self._desks: Final = PerLoop(lambda: _Desk(limits, max_connections or math.inf))
 
-    def acquire_nowait(self, asker: Asker, clock: Clock) -> Permit | None:
+    def acquire_nowait(self, asker: Asker, loop: asyncio.AbstractEventLoop) -> Permit | None:
         """Let a request go at once where nothing limits it and nothing waits before it; None: it has to wait.
 
         Args:
             asker: the call.
-            clock: that of the running loop.
+            loop: the running event loop.
         """
-        return self._desks.get().find_queue(asker).acquire_nowait(asker, clock)
+        return self._desks.of(loop).find_queue(asker).acquire_nowait(asker, loop.time)
 
     async def acquire(self, asker: Asker, *, timeout: float | None = None, order: int | None = None) -> Permit:
         """Wait until a request may go.

@@ -20,18 +20,18 @@ class Watch:
     all; most others come later, and are looked at when it is due.
     """
 
-    __slots__ = ("_due_at", "_timer", "_watchdogs")
+    __slots__ = ("_timer", "_watchdogs", "due_at")
 
     def __init__(self) -> None:
         self._watchdogs: Final[dict[Watchdog, None]] = {}
         self._timer: asyncio.Handle | None = None
-        self._due_at = math.inf
+        self.due_at = math.inf
         """When it is due; infinite: there is none."""
 
     def add(self, watchdog: Watchdog) -> None:
         """Watch a deadline, also one that was moved."""
         self._watchdogs[watchdog] = None
-        if watchdog.deadlines.at < self._due_at:
+        if watchdog.deadlines.at < self.due_at:
             self._sleep(watchdog.loop, watchdog.deadlines.at)
 
     def remove(self, watchdog: Watchdog) -> None:
@@ -43,12 +43,12 @@ class Watch:
     def _sleep(self, loop: asyncio.AbstractEventLoop, until: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._due_at = until
+        self.due_at = until
         self._timer = loop.call_at(until, self._wake, loop) if until < math.inf else None
 
     def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
         # Event loops wake a little early too.
-        now, first = max(self._due_at, loop.time()), math.inf
+        now, first = max(self.due_at, loop.time()), math.inf
         for watchdog in [*self._watchdogs]:
             at = watchdog.deadlines.at
             if at <= now:
@@ -110,7 +110,7 @@ class Watchdog:
 
     def move(self) -> None:
         """Take note that the deadlines were moved."""
-        if self._task is not None and not self._cuts:
+        if self.deadlines.at < self._watch.due_at and self._task is not None and not self._cuts:
             self._watch.add(self)
 
     def go_on(self) -> None:

@@ -168,7 +168,8 @@ class Admission:
         self.ramp.hear(ticket.unheard, now, admitted=True)
         if facts:
             self._read(ticket, facts, now, is_refused=False)
-        self._check_canary(now)
+        if self._canary is not None or self._probe is not None:
+            self._check_canary(now)
 
     def refuse(
         self, ticket: Ticket, cause: Cause, facts: Iterable[LimitFact], retry_after: float | None, now: float

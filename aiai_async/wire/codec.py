@@ -19,7 +19,7 @@ import orjson
 
 from aiai_async._errors import APIResponseError, InvalidRequestError
 from aiai_async._facts import TokenDetails, Usage
-from aiai_async._schemas import Fetch, HTTPInfo, Image, ImagesResponse, Tariff
+from aiai_async._schemas import Fetch, HTTPInfo, Image, ImagesResponse, Tariff, sniff_media_type
 from aiai_async.wire.images import decode_image
 from aiai_async.wire.json_text import NotJSON, parse_json
 
@@ -146,7 +146,7 @@ def take_images(tree: Mapping[str, object]) -> list[Image]:
             content = decode_image(text, name=f"data[{index}].b64_json")
             fields["b64_json"] = str(len(images)) if content else ""
             if content:
-                images.append(Image(content=content))
+                images.append(Image(content=content, media_type=sniff_media_type(content), size_bytes=len(content)))
     return images
 
 
@@ -343,6 +343,8 @@ def _read_text(value: object) -> str | None:
 
 def _read_time(value: object) -> dt.datetime | None:
     """Read Unix seconds or milliseconds, as a number or as text, or an ISO 8601 date; None where it is none of them."""
+    if type(value) is int and 0 <= value <= _MOST_SECONDS:
+        return dt.datetime.fromtimestamp(value, dt.UTC)
     if isinstance(value, str):
         text = value
         try:
@@ -366,12 +368,13 @@ def _read_iso(text: str) -> dt.datetime | None:
         return None
 
 
-def _list(value: object) -> list[object]:
-    return cast("list[object]", value) if isinstance(value, list) else []
+# Any: what isinstance tells of is a list or a dict of JSON values; cast() is a call at run time.
+def _list(value: Any) -> list[object]:
+    return value if isinstance(value, list) else []
 
 
-def _dict(value: object) -> dict[str, object]:
-    return cast("dict[str, object]", value) if isinstance(value, dict) else {}
+def _dict(value: Any) -> dict[str, object]:
+    return value if isinstance(value, dict) else {}
 
 
 def _excerpt(value: object) -> str:

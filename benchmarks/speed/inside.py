@@ -76,10 +76,11 @@ async def scheduler(session: Session, *, count: int, waiters: int) -> Measured:
     """What letting a request go costs with nothing limiting it, and what waking one of very many who wait."""
     free = Scheduler(limits=None, max_connections=0)
     held: deque[Permit] = deque()
-    clock = asyncio.get_running_loop().time
+    loop = asyncio.get_running_loop()
+    clock = loop.time
 
     async def go() -> None:
-        permit = free.acquire_nowait(_ASKER, clock) or await free.acquire(_ASKER)
+        permit = free.acquire_nowait(_ASKER, loop) or await free.acquire(_ASKER)
         permit.note_sent(clock())
         held.append(permit)
         if len(held) > 64:
