@@ -296,7 +296,7 @@ def _is_watched(session: aiohttp.ClientSession) -> bool:
     """
     if session.trace_configs:
         return True
-    request = type(session)._request
+    request = type(session)._request  # pyright: ignore[reportPrivateUsage]
     return type(request) is not types.FunctionType or request.__code__.co_filename != aiohttp.client.__file__
 
 

@@ -7,7 +7,6 @@ session; see `_aiohttp`.
 from __future__ import annotations
 
 import asyncio
-import functools
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +26,14 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES: Final = 1 << 15
 """A longer body goes through the session, which reads while it writes; event loops take 64 KiB without waiting."""
 
+# asyncio asks the kernel for 256 KiB at once. For that much glibc maps memory anew each time and gives it back, however
+# little came: 26 of the 141 us of a small answer, 64 at once. Long answers are read that way all the same: in shorter reads
+# an image of 2 MB takes a quarter more CPU.
+_SHORT_READ: Final = 1 << 16
+_LONG_READ: Final = 1 << 18
+_SHORT_DIGITS: Final = 4
+"""The Content-Length of an answer that one short read may take has so many digits at most."""
+
 # Of what aiohttp would send by itself; the rest is in each request.
 _OWN_FIELDS: Final = ("host", "accept-encoding")
 
@@ -34,9 +41,14 @@ _OWN_FIELDS: Final = ("host", "accept-encoding")
 class _Model(aiohttp.ClientRequest):
     """A request that is never sent: the connector reads from it where to connect to."""
 
-    @functools.cached_property
+    _key: ConnectionKey | None = None
+
+    @property
     def connection_key(self) -> ConnectionKey:
-        return super().connection_key
+        # It is made anew there whenever a connection is looked for.
+        if self._key is None:
+            self._key = super().connection_key
+        return self._key
 
 
 class DirectLine:
@@ -52,7 +64,7 @@ class DirectLine:
         ssl: how to check the server's certificate, as aiohttp understands it.
     """
 
-    __slots__ = ("_connector", "_end_of_line", "_fields", "_model")
+    __slots__ = ("_connector", "_end_of_line", "_fields", "_model", "_outbox")
 
     def __init__(
         self,
@@ -64,6 +76,8 @@ class DirectLine:
         connector = session.connector
         assert connector is not None
         self._connector: Final = connector
+        self._outbox: list[tuple[asyncio.Transport, TransportRequest, bytes]] = []
+        """What is to be sent in this turn of the loop."""
         loop = asyncio.get_running_loop()
         self._model: Final = _Model("POST", url, data=b"", ssl=ssl, loop=loop, session=session)
         sent = self._model.headers
@@ -94,22 +108,40 @@ class DirectLine:
             aiohttp.http.HttpProcessingError: what came is not HTTP.
         """
         try:
-            protocol = connection.protocol
+            protocol, transport = connection.protocol, connection.transport
             assert protocol is not None
-            transport = protocol.transport
             if transport is None or transport.is_closing():
                 raise aiohttp.ClientConnectionResetError("the server closed the connection before the request")
             protocol.set_response_params(read_until_eof=True, read_bufsize=read_bufsize)
-            transport.write(self._write(request))
-            request.on_sent()
+            _set_read_size(transport, _SHORT_READ)
+            self._send_soon(transport, request, self._write(request))
             message, content = await protocol.read()
             while 100 <= message.code < 200 and message.code != HTTPStatus.SWITCHING_PROTOCOLS:
                 # It only says that the server goes on.
                 message, content = await protocol.read()
+            length = message.headers.get(aiohttp.hdrs.CONTENT_LENGTH)
+            if length is None or len(length) > _SHORT_DIGITS:
+                _set_read_size(transport, _LONG_READ)
         except BaseException:
             connection.close()
             raise
         return DirectAnswer(message.code, message.headers, content, connection)
+
+    def _send_soon(self, transport: asyncio.Transport, request: TransportRequest, data: bytes) -> None:
+        # What goes out in one turn of the loop goes out together, as it does from aiohttp's writing tasks. One by one
+        # in the midst of other work, each wakes a receiver that has gone to sleep on the same machine: 10 of the 113 us
+        # of a request to a gateway there, 64 at once.
+        if not self._outbox:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._outbox.append((transport, request, data))
+
+    def _flush(self) -> None:
+        outbox, self._outbox = self._outbox, []
+        for transport, request, data in outbox:
+            # Whoever left meanwhile has closed it, and nothing is sent.
+            if not transport.is_closing():
+                transport.write(data)
+                request.on_sent()
 
     def _write(self, request: TransportRequest) -> bytes:
         body = request.body or b""
@@ -119,6 +151,12 @@ class DirectLine:
         if head.count("\n") != breaks or head.count("\r") != breaks or "\0" in head:
             raise ValueError("a header field holds a line break or a zero byte")
         return head.encode() + body
+
+
+def _set_read_size(transport: asyncio.Transport, size_bytes: int) -> None:
+    # Those of uvloop and of TLS read into buffers of their own.
+    if hasattr(transport, "max_size"):
+        transport.max_size = size_bytes  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class DirectAnswer:
