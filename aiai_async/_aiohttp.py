@@ -26,7 +26,7 @@ import attrs
 from yarl import URL
 
 from aiai_async._connector import ASKING, AddressRefused, Connector, check_literal, trace_connects
-from aiai_async._direct import MAX_BODY_BYTES, DirectAnswer, DirectLine
+from aiai_async._direct import MAX_BODY_BYTES, DirectAnswer, DirectLine, NothingSent
 from aiai_async._errors import APIConnectionError, APITimeoutError, ConfigurationError
 from aiai_async._exchange import AddressForbidden, AddressRule, TransportRequest
 from aiai_async._facts import Headers
@@ -104,8 +104,8 @@ class Pool:
                 )
         except (aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError, UnicodeError) as error:
             self.under_way -= 1
-            may_be_written = connection is not None or (body is not None and body.was_written)
-            if session.closed and not may_be_written:
+            is_written = (body is not None and body.was_written) if line is None else connection is not None
+            if session.closed and (not is_written or isinstance(error, NothingSent)):
                 raise _unsent(route.origin, "the client was closed") from error
             raise _translate(error, route.origin, request, proxy=route.proxy) from error
         except BaseException:
@@ -362,6 +362,8 @@ def _translate(error: Exception, origin: Origin, request: TransportRequest, *, p
         )
     if isinstance(error, aiohttp.ClientConnectorDNSError) and isinstance(error.os_error, AddressRefused):
         return AddressForbidden(str(error.os_error), host=origin.host, port=origin.port)
+    if isinstance(error, NothingSent):
+        return _unsent(origin, f"the connection to {place} was closed before the request was sent")
     if isinstance(error, UnicodeError):
         return _unsent(origin, f"could not connect to {place}: that is no name of a host")
     if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError, aiohttp.InvalidURL)):
