@@ -300,7 +300,8 @@ class Admission:
 
     def _prepare(self, now: float) -> None:
         """Take in what silence tells."""
-        self._check_canary(now)
+        if self.lockout is not None or self._probe is not None:
+            self._check_canary(now)
         self.ramp.is_careful = self.rates.is_raising
         self.ramp.floor = self.caps.cap or 1.0
 

@@ -159,10 +159,12 @@ class Ramp:
     def settle(self, now: float) -> None:
         """Take what was silent for long enough as let in."""
         queue = self._queue
+        silence = self.silence
         while queue:
             first = queue[0]
             if not first.heard:
-                if self._settles(first) > now:
+                # Silence begins no sooner than it is let go, which is seen without a call.
+                if first.let_go_at + silence > now or self._settles(first) > now:
                     break
                 first.heard = True
                 self.count -= 1
