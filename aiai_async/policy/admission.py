@@ -151,7 +151,7 @@ class Admission:
         """Report that a request was written. Where that isn't known, its answer tells that it was."""
         if not ticket.is_over and not ticket.place:
             now = self.tick(now)
-            self.ramp.sent(ticket.unheard, now)
+            self.ramp.sent(ticket, now)
             ticket.sent_at = now
             self._ledger.write(ticket)
 
@@ -165,7 +165,7 @@ class Admission:
         for budget in ticket.doubted:
             budget.quicken()
         ticket.doubted = ()
-        self.ramp.hear(ticket.unheard, now, admitted=True)
+        self.ramp.hear(ticket, now, admitted=True)
         if facts:
             self._read(ticket, facts, now, is_refused=False)
         if self._canary is not None or self._probe is not None:
@@ -311,7 +311,8 @@ class Admission:
 
     def _send(self, cost: Cost, now: float, order: int) -> Ticket:
         is_probe = self.lockout is None and self.rates.is_probe(now)
-        ticket = self._ledger.open(cost, order, self.ramp.send(now), self.in_flight, now)
+        ticket = self._ledger.open(cost, order, self.in_flight, now)
+        self.ramp.send(ticket)
         self.caps.send(self.in_flight)
         self.in_flight += 1
         self.rates.send(now, self.ramp.silence, is_canary=self.lockout is not None)
@@ -325,7 +326,7 @@ class Admission:
 
     def _finish(self, ticket: Ticket, now: float, *, is_used: bool) -> None:
         self.in_flight -= 1
-        self.ramp.hear(ticket.unheard, now, admitted=is_used)
+        self.ramp.hear(ticket, now, admitted=is_used)
         if not is_used:
             self.rates.take_back()
         self._ledger.close(ticket, now, is_used=is_used)
@@ -333,11 +334,11 @@ class Admission:
     def _check_canary(self, now: float) -> None:
         """End the lockout where the one request that tries was let in."""
         self.ramp.settle(now)
-        if self._probe is not None and self._probe.unheard.heard:
+        if self._probe is not None and self._probe.heard:
             self._probe = None
             self.rates.raise_window()
         canary, lockout = self._canary, self.lockout
-        if canary is None or lockout is None or not canary.unheard.heard:
+        if canary is None or lockout is None or not canary.heard:
             return
         self._canary = self.lockout = None
         self._blocked_since = math.inf

@@ -26,7 +26,7 @@ _STAMP_BELIEF: Final = 2
 _MOST_STAMP_VOTES: Final = 4
 
 
-class Ticket:
+class Ticket(Unheard):
     """A request that was let go, until it is reported to be over."""
 
     __slots__ = (
@@ -40,10 +40,10 @@ class Ticket:
         "place",
         "sent_at",
         "slots",
-        "unheard",
     )
 
-    def __init__(self, number: int, order: int, cost: Cost, unheard: Unheard, beside: int, now: float) -> None:
+    def __init__(self, number: int, order: int, cost: Cost, beside: int, now: float) -> None:
+        super().__init__(now)
         self.number: Final = number
         """Its place in the order of letting go."""
         self.order: Final = order
@@ -51,7 +51,6 @@ class Ticket:
         self.place = 0
         """Its place in the order of writing; 0: it isn't written yet."""
         self.cost: Final = cost
-        self.unheard: Final = unheard
         self.beside: Final = beside
         """How many others were in flight."""
         self.sent_at = now
@@ -107,11 +106,11 @@ class Ledger:
         self.ceilings[unit] = Ceiling(limit)
         self._limit_seconds(f"declared {unit}", limit)
 
-    def open(self, cost: Cost, order: int, unheard: Unheard, beside: int, now: float) -> Ticket:
+    def open(self, cost: Cost, order: int, beside: int, now: float) -> Ticket:
         """Write in a request that is let go, and take what it costs."""
         self._account.number += 1
         number = self._account.number
-        ticket = Ticket(number, order, cost, unheard, beside, now)
+        ticket = Ticket(number, order, cost, beside, now)
         self._unwritten[number] = ticket
         if self.ceilings or self.by_second:
             taken = [(ceiling, cost.of(unit)) for unit, ceiling in self.ceilings.items()]

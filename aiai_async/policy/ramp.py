@@ -29,13 +29,14 @@ _WEIGHT: Final = 0.2
 
 
 class Unheard:
-    """A request on its way that was neither answered nor silent for long enough."""
+    """A request on its way: it is unheard of until it is answered, or silent for long enough."""
 
-    __slots__ = ("heard", "let_go_at", "sent_at")
+    __slots__ = ("heard", "let_go_at", "written_at")
 
     def __init__(self, now: float) -> None:
-        self.let_go_at = now
-        self.sent_at: float | None = None
+        self.let_go_at: Final = now
+        self.written_at: float | None = None
+        """When silence began; None: it isn't known to be written."""
         self.heard = False
 
 
@@ -121,8 +122,9 @@ class Ramp:
             queue.popleft()
         return self._settles(queue[0]) if queue else None
 
-    def send(self, now: float) -> Unheard:
+    def send(self, unheard: Unheard) -> None:
         """Note that a request is let go."""
+        now = unheard.let_go_at
         self.count += 1
         # What is answered sooner than silence tells need not be waited for. No max() and min() here: they are calls,
         # and this is done for each request.
@@ -131,14 +133,12 @@ class Ramp:
             moment = self._answer
         at, earliest = self._next_at, now - _DEBT
         self._next_at = (at if at > earliest else earliest) + moment / self._allowed
-        unheard = Unheard(now)
         self._queue.append(unheard)
-        return unheard
 
     def sent(self, unheard: Unheard, now: float) -> None:
         """Note that it was written: silence begins."""
-        if unheard.sent_at is None:
-            unheard.sent_at = now
+        if unheard.written_at is None:
+            unheard.written_at = now
             self._writing += _WEIGHT * (now - unheard.let_go_at - self._writing)
 
     def hear(self, unheard: Unheard, now: float, *, admitted: bool) -> None:
@@ -174,8 +174,8 @@ class Ramp:
     def _settles(self, unheard: Unheard) -> float:
         """Give when a request is silent for long enough."""
         # Not every transport tells when a request was written.
-        sent_at = unheard.let_go_at + self._writing if unheard.sent_at is None else unheard.sent_at
-        return sent_at + self.silence
+        written_at = unheard.let_go_at + self._writing if unheard.written_at is None else unheard.written_at
+        return written_at + self.silence
 
     def _note_silence(self) -> None:
         round_trip = _FIRST_GUESS if self._round_trip is None else min(_MOST, max(_LEAST, self._round_trip))
