@@ -25,7 +25,7 @@ import anyio
 import attrs
 from yarl import URL
 
-from aiai_async._connector import ASKING, AddressRefused, Connector, check_literal, trace_connects
+from aiai_async._connector import AddressRefused, Body, Connector, check_literal, trace_connects
 from aiai_async._direct import MAX_BODY_BYTES, DirectAnswer, DirectLine, NothingSent
 from aiai_async._errors import APIConnectionError, APITimeoutError, ConfigurationError
 from aiai_async._exchange import AddressForbidden, AddressRule, TransportRequest
@@ -78,13 +78,12 @@ class Pool:
         if request.address_rule is not None:
             check_literal(route.origin, request.address_rule)
         line = route.line if _is_short(request) and not _is_watched(session) else None
-        body = _Body(request.body, request) if line is None and request.body is not None else None
+        body = Body(request.body, request) if line is None and request.body is not None else None
         connection = None
         self.under_way += 1
-        asking = ASKING.set(request)
         try:
             if line is not None:
-                connection = await line.connect(_timeout(request.connect_timeout))
+                connection = await line.connect(request, _timeout(request.connect_timeout))
                 answer: aiohttp.ClientResponse | DirectAnswer = await line.exchange(
                     connection, request, self._choose_buffer(request)
                 )
@@ -111,8 +110,6 @@ class Pool:
         except BaseException:
             self.under_way -= 1
             raise
-        finally:
-            ASKING.reset(asking)
         if request.body is None:
             request.on_sent()
         return Response(answer, route.origin, self)
@@ -262,26 +259,6 @@ class Response:
         if pool is not None:
             pool.under_way -= 1
             self._answer.close()
-
-
-class _Body(aiohttp.payload.BytesPayload):
-    """The body of a request, that tells it when it was written.
-
-    Args:
-        body: the bytes.
-        request: what they belong to.
-    """
-
-    def __init__(self, body: bytes, request: TransportRequest) -> None:
-        super().__init__(body, content_type="application/json")
-        self._body: Final = body
-        self.was_written = False
-        self.request: Final = request
-
-    async def write_with_length(self, writer: aiohttp.abc.AbstractStreamWriter, content_length: int | None) -> None:
-        await writer.write(self._body)
-        self.was_written = True
-        self.request.on_sent()
 
 
 def _is_short(request: TransportRequest) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import aiohttp
 import aiohttp.abc
+import aiohttp.payload
 
 from aiai_async._exchange import AddressForbidden, AddressRule, TransportRequest
 from aiai_async.wire.addresses import is_literal, is_public
@@ -19,16 +20,49 @@ from aiai_async.wire.endpoint import Origin
 if TYPE_CHECKING:
     import aiohttp.tracing
     from aiohttp.client_proto import ResponseHandler
+    from aiohttp.client_reqrep import ConnectionKey
 
 _IDLE_SECONDS: Final = 15.0
 # Image calls are silent for minutes, and middle boxes forget silent connections, some after a minute.
 _KEEP_ALIVE_SECONDS: Final = 45
 
-ASKING: Final[ContextVar[TransportRequest | None]] = ContextVar("asking", default=None)
-"""The request that a connection is looked for: it is told where one had to be made."""
-
 _SOCKETS_MADE: Final[ContextVar[list[tuple[float, socket.socket]] | None]] = ContextVar("sockets_made", default=None)
 """The sockets of the connection that is being made, each with the time when it was."""
+
+
+class Model(aiohttp.ClientRequest):
+    """A request that is never sent: the connector reads from it where to connect to."""
+
+    asking: TransportRequest | None = None
+    """What looks for a connection in this moment."""
+    _key: ConnectionKey | None = None
+
+    @property
+    def connection_key(self) -> ConnectionKey:
+        # It is made anew there whenever a connection is looked for.
+        if self._key is None:
+            self._key = super().connection_key
+        return self._key
+
+
+class Body(aiohttp.payload.BytesPayload):
+    """The body of a request, that tells it when it was written.
+
+    Args:
+        body: the bytes.
+        request: what they belong to.
+    """
+
+    def __init__(self, body: bytes, request: TransportRequest) -> None:
+        super().__init__(body, content_type="application/json")
+        self._body: Final = body
+        self.was_written = False
+        self.request: Final = request
+
+    async def write_with_length(self, writer: aiohttp.abc.AbstractStreamWriter, content_length: int | None) -> None:
+        await writer.write(self._body)
+        self.was_written = True
+        self.request.on_sent()
 
 
 class Connector(aiohttp.TCPConnector):
@@ -51,6 +85,8 @@ class Connector(aiohttp.TCPConnector):
     async def _create_connection(
         self, req: aiohttp.ClientRequest, traces: list[aiohttp.tracing.Trace], timeout: aiohttp.ClientTimeout
     ) -> ResponseHandler:
+        # Before anything is waited for: a model is the next request's then.
+        request = _find_asking(req)
         # Sockets are made in tasks of their own where a host has several addresses; they share this one list.
         made: list[tuple[float, socket.socket]] = []
         token = _SOCKETS_MADE.set(made)
@@ -62,9 +98,15 @@ class Connector(aiohttp.TCPConnector):
             raise
         finally:
             _SOCKETS_MADE.reset(token)
-        if made and (request := ASKING.get()) is not None:
+        if made and request is not None:
             _tell_connect(request, time.perf_counter() - made[-1][0])
         return protocol
+
+
+def _find_asking(req: aiohttp.ClientRequest) -> TransportRequest | None:
+    if isinstance(req, Model):
+        return req.asking
+    return req.body.request if isinstance(req.body, Body) else None
 
 
 def _disown_if_gone(made: socket.socket) -> None:

@@ -14,6 +14,7 @@ import aiohttp
 from multidict import CIMultiDictProxy
 from yarl import URL
 
+from aiai_async._connector import Model
 from aiai_async._exchange import TransportRequest
 from aiai_async._secret import SecretText
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     import ssl as ssl_module
 
     from aiohttp.client_proto import ResponseHandler
-    from aiohttp.client_reqrep import ConnectionKey
     from aiohttp.connector import Connection
 
 MAX_BODY_BYTES: Final = 1 << 15
@@ -41,19 +41,6 @@ _OWN_FIELDS: Final = ("host", "accept-encoding")
 
 class NothingSent(aiohttp.ClientConnectionError):
     """A connection was closed before the request was written to it."""
-
-
-class _Model(aiohttp.ClientRequest):
-    """A request that is never sent: the connector reads from it where to connect to."""
-
-    _key: ConnectionKey | None = None
-
-    @property
-    def connection_key(self) -> ConnectionKey:
-        # It is made anew there whenever a connection is looked for.
-        if self._key is None:
-            self._key = super().connection_key
-        return self._key
 
 
 class DirectLine:
@@ -84,21 +71,25 @@ class DirectLine:
         self._outbox: list[tuple[ResponseHandler, TransportRequest, bytes]] = []
         """What is to be sent in this turn of the loop."""
         loop = asyncio.get_running_loop()
-        self._model: Final = _Model("POST", url, data=b"", ssl=ssl, loop=loop, session=session)
+        self._model: Final = Model("POST", url, data=b"", ssl=ssl, loop=loop, session=session)
         sent = self._model.headers
         self._fields: Final[dict[str, str]] = {name: sent[name] for name in _OWN_FIELDS if name in sent}
         self._end_of_line: Final = f" {url.raw_path_qs} HTTP/1.1"
 
-    async def connect(self, timeout: aiohttp.ClientTimeout) -> Connection:
-        """Take a connection that is open, or make one; nothing is sent.
+    async def connect(self, request: TransportRequest, timeout: aiohttp.ClientTimeout) -> Connection:
+        """Take a connection that is open, or make one, of which the request is told; nothing is sent.
 
         Raises:
             aiohttp.ClientError: there is none.
         """
+        self._model.asking = request
         try:
             return await self._connector.connect(self._model, traces=[], timeout=timeout)
         except TimeoutError as error:
             raise aiohttp.ConnectionTimeoutError(f"no connection to {self._model.url.host} in time") from error
+        finally:
+            # It holds the call, which is over some day.
+            self._model.asking = None
 
     async def exchange(self, connection: Connection, request: TransportRequest, read_bufsize: int) -> DirectAnswer:
         """Send a request and wait for the head of the answer.
