@@ -41,6 +41,8 @@ _CLOSE_SECONDS: Final = 5.0
 _BUFFERED_BYTES: Final = 1 << 17
 _BUFFERED_BYTES_OF_MANY: Final = 1 << 16
 _MANY: Final = 12
+# With more under way, several are likely to be sent in one turn of the event loop.
+_FEW: Final = 4
 # While a sink waits for its disk: more would be over 1 MiB for each request, with what was decoded of it.
 _BUFFERED_FOR_SINKS: Final = 1 << 16
 # A client has one or two; more come of redirects, and of views with another base URL or proxy.
@@ -85,7 +87,10 @@ class Pool:
             if line is not None:
                 connection = await line.connect(request, _timeout(request.connect_timeout))
                 answer: aiohttp.ClientResponse | DirectAnswer = await line.exchange(
-                    connection, request, self._choose_buffer(request)
+                    connection,
+                    request,
+                    read_bufsize=self._choose_buffer(request),
+                    is_one_of_many=self.under_way > _FEW,
                 )
             else:
                 answer = await session.request(

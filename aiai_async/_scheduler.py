@@ -40,6 +40,9 @@ from aiai_async.wire.endpoint import Origin
 # What is known of limits is worth keeping for a while, but not for ever: names of models may be made up.
 _MOST_QUIET_QUEUES: Final = 256
 
+# Seconds that a timer may be late until those who come look themselves who may go.
+_LATE: Final = 0.001
+
 Clock = Callable[[], float]
 """Gives the time of an event loop, in seconds."""
 
@@ -276,7 +279,10 @@ class _Queue:
             order=order,
         )
         entry = self._entries[waiter] = _Entry(desk.loop.create_future(), timeout)
-        self.pump()
+        # Behind others it changes nothing, unless its own bound of waiting is the next time to wake, or so many come at
+        # once that the timer is late.
+        if timeout is not None or self.waiters.first() is waiter or desk.now() > admission.wake_at + _LATE:
+            self.pump()
         try:
             if entry.permit is None and entry.error is None:
                 await entry.turn

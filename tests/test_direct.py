@@ -155,6 +155,8 @@ class TestExchanges:
             while await response.read():
                 pass
             response.close()
+            # As if many others were under way: then what is sent in one turn of the loop goes out at its end.
+            pool.under_way += 100
             task = asyncio.create_task(pool.send(to(server, on_sent=lambda: sent.append("sent"))))
             await asyncio.sleep(0)
             await pool.aclose()
