@@ -41,6 +41,11 @@ _QUOTE: Final = 0x22
 _DEEPEST: Final = 1024
 _COMMA: Final = 0x2C
 
+# Below that the pieces of an image are kept and joined: 2 MB images one at a time then take 6 MB at their peak, in place
+# 12, since pieces fit into the holes that others left, and memory for a whole image mostly doesn't; eight at once take
+# 17 MB in place of 24, and 12 % less CPU. Above it, joining would hold the event loop for too long, 4 ms at 6 MB.
+_JOINED_BYTES: Final = 4 << 20
+
 # Before that many characters it isn't told whether the text is base64 or a data URI: "data" is valid base64.
 _UNDECIDED: Final = 8
 _DATA_URI: Final = b"data:"
@@ -456,8 +461,8 @@ class ImageBuffer:
     """Puts the pieces of one image together.
 
     Args:
-        bound: at most that many bytes will come, where that is known: then they are written in place into memory that
-            the system maps as it is touched, and handed out without a copy.
+        bound: at most that many bytes will come, where that is known: those of a large image are written in place into
+            memory that the system maps as it is touched, and handed out without a copy.
     """
 
     __slots__ = ("_file", "_pieces")
@@ -465,7 +470,7 @@ class ImageBuffer:
     def __init__(self, bound: int | None = None) -> None:
         self._pieces: Final[list[bytes]] = []
         # BytesIO holds the only reference to these zeros, so it writes into them; see `finish`.
-        self._file: Final = None if bound is None else io.BytesIO(bytes(bound))
+        self._file: Final = None if bound is None or bound < _JOINED_BYTES else io.BytesIO(bytes(bound))
 
     def write(self, piece: bytes) -> None:
         """Add a piece at the end."""
