@@ -122,8 +122,8 @@ class ImageScanner:
         self._image: _Image | None = None
         self._image_count = 0
 
-    def feed(self, chunk: bytes) -> list[Found]:
-        """Take the next bytes of any length.
+    def feed(self, chunk: bytes, at: int = 0, end: int | None = None) -> list[Found]:
+        """Take the next bytes of any length: those of the chunk, or of a part of it, which needn't be cut out.
 
         Returns:
             What they brought of images, in order.
@@ -132,14 +132,15 @@ class ImageScanner:
             APIResponseError: an image isn't base64, or a bound is passed, that of nesting too.
         """
         found: list[Found] = []
-        at = 0
-        while at < len(chunk):
+        if end is None:
+            end = len(chunk)
+        while at < end:
             if self._image is not None:
-                at = self._scan_image(self._image, chunk, at, found)
+                at = self._scan_image(self._image, chunk, at, end, found)
             elif self._in_string:
-                at = self._scan_string(chunk, at)
+                at = self._scan_string(chunk, at, end)
             else:
-                at = self._scan_structure(chunk, at)
+                at = self._scan_structure(chunk, at, end)
         return found
 
     @property
@@ -159,11 +160,11 @@ class ImageScanner:
             raise APIResponseError(f"the answer ends inside {self._image.name}", may_have_been_billed=True)
         return self.text
 
-    def _scan_structure(self, chunk: bytes, at: int) -> int:
+    def _scan_structure(self, chunk: bytes, at: int, end: int) -> int:
         """Read from `at` to the start of a string, or to the end; return where it stopped."""
         start = at
         levels = self._levels
-        while match := _STRUCTURE.search(chunk, at):
+        while match := _STRUCTURE.search(chunk, at, end):
             at = match.end()
             char = chunk[at - 1]
             if char == _QUOTE:
@@ -186,8 +187,8 @@ class ImageScanner:
                     levels[-1].index += 1
             else:
                 self._is_value = True
-        self._keep(chunk[start:])
-        return len(chunk)
+        self._keep(chunk[start:end])
+        return end
 
     def _begin_string(self) -> None:
         level = self._levels[-1] if self._levels else None
@@ -210,23 +211,23 @@ class ImageScanner:
             return _Image(f"data[{index}].b64_json", index, self._max_image_bytes)
         return None
 
-    def _scan_string(self, chunk: bytes, at: int) -> int:
+    def _scan_string(self, chunk: bytes, at: int, end: int) -> int:
         """Read from `at` past the string's closing quote, or to the end; return where it stopped."""
         start = at
         if self._escaped:
             self._escaped = False
             at += 1
-        while match := _STRING_STOP.search(chunk, at):
+        while match := _STRING_STOP.search(chunk, at, end):
             at = match.end()
             if chunk[at - 1] == _QUOTE:
                 self._keep(chunk[start:at])
                 self._end_string()
                 return at
-            if at == len(chunk):
+            if at == end:
                 self._escaped = True
             at += 1
-        self._keep(chunk[start:])
-        return len(chunk)
+        self._keep(chunk[start:end])
+        return end
 
     def _end_string(self) -> None:
         self._in_string = False
@@ -234,11 +235,12 @@ class ImageScanner:
             self._levels[-1].key = _read_key(bytes(self._text[self._key_at : -1]))
             self._key_at = None
 
-    def _scan_image(self, image: _Image, chunk: bytes, at: int, found: list[Found]) -> int:
+    def _scan_image(self, image: _Image, chunk: bytes, at: int, end: int, found: list[Found]) -> int:
         """Read from `at` past the image's closing quote, or to the end; return where it stopped."""
-        stop = chunk.find(b'"', at)
+        stop = chunk.find(b'"', at, end)
         is_last = stop >= 0
-        end = stop if is_last else len(chunk)
+        if is_last:
+            end = stop
         pieces = image.decode(memoryview(chunk)[at:end], is_last=is_last)
         if pieces and not image.has_started:
             image.has_started = True

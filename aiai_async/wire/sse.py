@@ -170,7 +170,7 @@ class SSEDecoder:
                 next_cr = _find(chunk, b"\r", at)
             end = min(next_lf, next_cr)
             if end > at:
-                self._take(chunk[at:end], found)
+                self._take(chunk, at, end, found)
             if end < size:
                 self._end_line(found)
                 self._is_after_cr = chunk[end] == _CR
@@ -178,7 +178,7 @@ class SSEDecoder:
 
     def _finish(self, found: list[Found | ServerSentEvent]) -> None:
         if self._bom:
-            self._take(self._bom, found)
+            self._take(self._bom, 0, len(self._bom), found)
         self._end_line(found)
         self._dispatch(found)
 
@@ -191,48 +191,52 @@ class SSEDecoder:
         self._bom = None
         return chunk.removeprefix(_BOM)
 
-    def _take(self, piece: bytes, found: list[Found | ServerSentEvent]) -> None:
-        """Take a part of a line, not empty and without its end."""
+    def _take(self, chunk: bytes, at: int, end: int, found: list[Found | ServerSentEvent]) -> None:
+        """Take a part of a line, not empty and without its end; it is not cut out, as it may have 256 KiB."""
         if self._field is None:
-            piece = self._take_name(piece, found)
-        if self._field == _PASSED_OVER or not piece:
+            at = self._take_name(chunk, at, end, found)
+        if self._field == _PASSED_OVER or at == end:
             return
         if self._has_space:
             self._has_space = False
-            if piece[0] == 0x20:
-                piece = piece[1:]
+            if chunk[at] == 0x20:
+                at += 1
         if self._field == b"data":
             assert self._scanner is not None
-            self.data_bytes += len(piece)
-            self._scan(self._scanner, piece, found)
+            self.data_bytes += end - at
+            self._scan(self._scanner, chunk, at, end, found)
         else:
-            self._value += piece
+            self._value += chunk[at:end]
             if len(self._value) > MAX_TEXT_BYTES:
                 raise APIResponseError(
                     f"a line of the stream has more than {MAX_TEXT_BYTES:,} bytes", may_have_been_billed=True
                 )
 
-    def _scan(self, scanner: ImageScanner, piece: bytes, found: list[Found | ServerSentEvent]) -> None:
-        for item in scanner.feed(piece):
+    def _scan(
+        self, scanner: ImageScanner, chunk: bytes, at: int, end: int, found: list[Found | ServerSentEvent]
+    ) -> None:
+        for item in scanner.feed(chunk, at, end):
             if isinstance(item, ImageStart):
                 # The text is copied once: an event of very many images would cost the square of their number.
                 item = EventImageStart(item.index, self._event, b"" if self._has_image else scanner.text)
                 self._has_image = True
             found.append(item)
 
-    def _take_name(self, piece: bytes, found: list[Found | ServerSentEvent]) -> bytes:
-        """Take what comes before the colon, and give what comes behind it."""
-        if not self._name and piece.startswith(_BARE):
+    def _take_name(self, chunk: bytes, at: int, end: int, found: list[Found | ServerSentEvent]) -> int:
+        """Take what comes before the colon, and give where that stops."""
+        if not self._name and chunk.startswith(_BARE, at):
             self._field = _BARE
-            return piece
-        name, colon, rest = piece.partition(b":")
-        self._name += name[: _LONGEST_NAME + 1]
-        if colon:
+            return at
+        colon = chunk.find(b":", at, end)
+        stop = end if colon < 0 else colon
+        self._name += chunk[at : min(stop, at + _LONGEST_NAME + 1)]
+        if colon >= 0:
             self._begin_field(found)
             self._has_space = True
-        elif len(self._name) > _LONGEST_NAME:
+            return colon + 1
+        if len(self._name) > _LONGEST_NAME:
             self._field = _PASSED_OVER
-        return rest
+        return end
 
     def _begin_field(self, found: list[Found | ServerSentEvent]) -> None:
         self._field = self._name if self._name in _KEPT_FIELDS else _PASSED_OVER
@@ -240,7 +244,7 @@ class SSEDecoder:
             if self._scanner is None:
                 self._scanner = ImageScanner(top_level=True)
             else:
-                self._scan(self._scanner, b"\n", found)
+                self._scan(self._scanner, b"\n", 0, 1, found)
 
     def _end_line(self, found: list[Found | ServerSentEvent]) -> None:
         if self._field is None:

@@ -552,8 +552,9 @@ class Counted(bytes):
 
     def find(self, sub: Any, start: Any = 0, end: Any = None) -> int:  # as bytes.find
         """Count what was looked at."""
-        place = super().find(sub, start)
-        Counted.cost += (len(self) if place < 0 else place + 1) - start
+        end = len(self) if end is None else end
+        place = super().find(sub, start, end)
+        Counted.cost += (end if place < 0 else place + 1) - start
         return place
 
     def __getitem__(self, key: Any) -> Any:  # an int or bytes, as of bytes
@@ -572,9 +573,9 @@ def cost(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Count what is searched and copied in chunks, given to the scanner, and decoded."""
 
     class CountedScanner(ImageScanner):
-        def feed(self, chunk: bytes) -> list[Found]:
-            Counted.cost += len(chunk)
-            return super().feed(chunk)
+        def feed(self, chunk: bytes, at: int = 0, end: int | None = None) -> list[Found]:
+            Counted.cost += (len(chunk) if end is None else end) - at
+            return super().feed(chunk, at, end)
 
         @property
         def text(self) -> bytes:
