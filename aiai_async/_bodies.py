@@ -50,7 +50,7 @@ class Body(Protocol):
         ...
 
     async def read(self, ready: list[ImageEvent]) -> bool:
-        """Read a piece and add the events that it completes, also where it raises; False at the end of the body.
+        """Read until there are events and add them, also where it raises; False at the end of the body.
 
         Raises:
             EventFailed: the server said an error.
@@ -172,26 +172,28 @@ class EventBody:
 
     async def read(self, ready: list[ImageEvent]) -> bool:
         """See `Body`."""
-        if self._events.is_done and self._events.completed:
-            # Nothing more is waited for; but where the end comes soon, the connection can be used again.
-            with anyio.move_on_after(_GRACE_SECONDS), contextlib.suppress(APIConnectionError):
-                while await self._response.read():
-                    pass
-            self.give_up(ready)
-            return False
-        piece = await self._response.read()
-        if not piece:
-            await self._take(self._decoder.finish(), ready)
-            ready.extend(self._events.finish())
-            return False
-        self._size_bytes += len(piece)
-        if self._size_bytes > self._max_bytes:
-            raise codec.refuse_length(self._max_bytes)
-        before = self._decoder.data_bytes
-        found = self._decoder.feed(piece)
-        await self._take(found, ready)
-        if self._decoder.data_bytes != before:
-            self._clock.note_progress()
+        while not ready:
+            if self._events.is_done and self._events.completed:
+                # Nothing more is waited for; but where the end comes soon, the connection can be used again.
+                with anyio.move_on_after(_GRACE_SECONDS), contextlib.suppress(APIConnectionError):
+                    while await self._response.read():
+                        pass
+                self.give_up(ready)
+                return False
+            piece = await self._response.read()
+            if not piece:
+                await self._take(self._decoder.finish(), ready)
+                ready.extend(self._events.finish())
+                return False
+            self._size_bytes += len(piece)
+            if self._size_bytes > self._max_bytes:
+                raise codec.refuse_length(self._max_bytes)
+            before = self._decoder.data_bytes
+            await self._take(self._decoder.feed(piece), ready)
+            # It may have 256 KiB, which would stay in memory until the next one is there.
+            piece = b""
+            if self._decoder.data_bytes != before:
+                self._clock.note_progress()
         return True
 
     def give_up(self, ready: list[ImageEvent]) -> None:
@@ -209,7 +211,9 @@ class EventBody:
 
     async def _take(self, found: Iterable[Found | ServerSentEvent], ready: list[ImageEvent]) -> None:
         for item in found:
-            if not isinstance(item, ServerSentEvent):
+            if isinstance(item, bytes) and not self._is_sinking:
+                self._memory.take_nowait(item)
+            elif not isinstance(item, ServerSentEvent):
                 await self._take_image(item)
             elif item.is_bare:
                 # It may stand between the lines of an event, whose images are not its own.
@@ -226,7 +230,7 @@ class EventBody:
             self._is_sinking = self._sinks is not None and is_final(item.event, item.text) is True
             item = ImageStart(self._sunk_count if self._is_sinking else 0)
         if not self._is_sinking or self._sinks is None:
-            await self._memory.take([item])
+            self._memory.take_nowait(item)
             images = self._memory.images
         else:
             self._clock.pause()

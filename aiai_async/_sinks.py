@@ -138,14 +138,18 @@ class MemoryReceiver:
     async def take(self, found: Iterable[Found]) -> None:
         """Take what the scanner found."""
         for item in found:
-            if isinstance(item, bytes):
-                self._buffer.write(item)
-            elif isinstance(item, ImageStart):
-                # The bound serves one image: a second one would have the same memory set aside again.
-                self._buffer = ImageBuffer(self._bound)
-                self._bound = None
-            else:
-                self.images.append(Image(content=self._buffer.finish()))
+            self.take_nowait(item)
+
+    def take_nowait(self, item: Found) -> None:
+        """Take one thing that the scanner found."""
+        if isinstance(item, bytes):
+            self._buffer.write(item)
+        elif isinstance(item, ImageStart):
+            # The bound serves one image: a second one would have the same memory set aside again.
+            self._buffer = ImageBuffer(self._bound)
+            self._bound = None
+        else:
+            self.images.append(Image(content=self._buffer.finish()))
 
     async def abort(self) -> None:
         """Throw away what came."""
