@@ -43,8 +43,9 @@ _BUFFERED_BYTES_OF_MANY: Final = 1 << 16
 _MANY: Final = 12
 # With more under way, several are likely to be sent in one turn of the event loop.
 _FEW: Final = 4
-# While a sink waits for its disk: more would be over 1 MiB for each request, with what was decoded of it.
-_BUFFERED_FOR_SINKS: Final = 1 << 16
+# For sinks however many: with half of it each read of the socket stops reading, and to begin again takes 0.1 ms. With
+# twice this more than 1 MiB a request would wait for a slow disk, with what was decoded already.
+_BUFFERED_FOR_SINKS: Final = 1 << 17
 # A client has one or two; more come of redirects, and of views with another base URL or proxy.
 _MOST_ROUTES: Final = 64
 _NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)

@@ -5,6 +5,7 @@ A sink gets the bytes while they arrive, so a call takes constant memory whateve
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import threading
@@ -13,7 +14,6 @@ from pathlib import Path
 from typing import Final, Protocol
 
 import anyio
-import anyio.to_thread
 
 from aiai_async._files import AtomicFile
 from aiai_async._schemas import Image, sniff_media_type
@@ -22,8 +22,8 @@ from aiai_async.wire.images import Found, ImageBuffer, ImageEnd, ImageStart
 # What aborting may take: long enough for a slow disk, too short to look like a hang.
 _ABORT_SECONDS: Final = 10.0
 # A hop to a thread costs as much as writing the 200 kB that come from a socket at once; and while it is written as much
-# again waits in memory: with 1 MiB an image took 1.4 MB at most, with this 0.9.
-_COLLECTED_BYTES: Final = 1 << 19
+# again waits in memory: with 1 MiB an image took 1.1 MB at most, with this 0.8.
+_COLLECTED_BYTES: Final = 5 << 17
 _SNIFFED_BYTES: Final = 12
 
 
@@ -70,7 +70,7 @@ class FileSink:
         self._file: AtomicFile | None = None
         self._collected: list[bytes] = []
         self._collected_bytes = 0
-        # asyncio's own cancelling ends the await while the thread goes on: abort waits for it, and nothing follows.
+        # Cancelling ends the await while the thread goes on: abort waits for it, and nothing follows.
         self._lock: Final = threading.Lock()
         self._is_aborted = False
 
@@ -79,15 +79,15 @@ class FileSink:
         self._collected.append(data)
         self._collected_bytes += len(data)
         if self._collected_bytes >= _COLLECTED_BYTES:
-            await anyio.to_thread.run_sync(self._flush)
+            await _run_in_thread(self._flush)
 
     async def finish(self) -> None:
         """Write the rest, sync, and give the file its name."""
-        await anyio.to_thread.run_sync(self._finish)
+        await _run_in_thread(self._finish)
 
     async def abort(self) -> None:
         """Remove what was written."""
-        await anyio.to_thread.run_sync(self._abort)
+        await _run_in_thread(self._abort)
 
     def _flush(self) -> None:
         with self._lock:
@@ -114,6 +114,15 @@ class FileSink:
             file, self._file = self._file, None
             if file is not None:
                 file.abort()
+
+
+async def _run_in_thread(function: Callable[[], None]) -> None:
+    """Run what blocks in one of the event loop's own threads.
+
+    anyio's would be nicer, as everywhere else; but a hop to one takes 0.1 ms more with 64 images under way: 3.0 ms of
+    CPU for each MB in place of 2.7, of which 0.6 are for SHA-256 and 0.4 for writing.
+    """
+    await asyncio.get_running_loop().run_in_executor(None, function)
 
 
 SinkFactory = Callable[[int], ImageSink]

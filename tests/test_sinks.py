@@ -149,10 +149,11 @@ async def test_cancelling_in_the_middle_leaves_nothing_behind(
 ) -> None:
     """The thread that writes is waited for; then the sink is aborted, as a call does it."""
     real, is_writing, go_on = os.write, anyio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
 
     def wait(descriptor: int, data: memoryview) -> int:
         monkeypatch.setattr(os, "write", real)
-        anyio.from_thread.run_sync(is_writing.set)
+        loop.call_soon_threadsafe(is_writing.set)
         go_on.wait()
         return real(descriptor, data)
 

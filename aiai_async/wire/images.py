@@ -41,9 +41,9 @@ _QUOTE: Final = 0x22
 _DEEPEST: Final = 1024
 _COMMA: Final = 0x2C
 
-# Below that the pieces of an image are kept and joined: 2 MB images one at a time then take 6 MB at their peak, in place
-# 12, since pieces fit into the holes that others left, and memory for a whole image mostly doesn't; eight at once take
-# 17 MB in place of 24, and 12 % less CPU. Above it, joining would hold the event loop for too long, 4 ms at 6 MB.
+# Below that the pieces of an image are kept and joined: 2 MB images one at a time take 6 MB at their peak, not 12, for
+# pieces fit into the holes that others left, and memory for a whole image mostly doesn't; eight at once take 17 MB, not
+# 24, and 12 % less CPU. Above it, joining would hold the event loop for too long: for 4 ms at 6 MB.
 _JOINED_BYTES: Final = 4 << 20
 
 # Before that many characters it isn't told whether the text is base64 or a data URI: "data" is valid base64.
