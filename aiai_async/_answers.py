@@ -87,16 +87,16 @@ class AnswerReader:
         """
         if self._length is not None and self._length > self._max_bytes:
             raise codec.refuse_length(self._max_bytes)
-        piece = await self._response.read()
         if self._sink is None and self._length is not None and self._length < _SMALL_BYTES:
-            self.text = await self._read_whole(piece, self._length)
+            self.text = await self._read_whole(self._length)
             return self._parse_whole()
-        return await self._read_in_pieces(piece)
+        return await self._read_in_pieces()
 
-    async def _read_whole(self, piece: bytes, length: int) -> bytes:
-        """Read a small body to its end, of which this is the first piece."""
+    async def _read_whole(self, length: int) -> bytes:
+        """Read a small body to its end."""
         pieces: list[bytes] = []
         size_bytes, has_image = 0, False
+        piece = await self._response.read()
         # Its end is read in any case: that is what gives the connection back.
         while piece:
             pieces.append(piece)
@@ -119,7 +119,9 @@ class AnswerReader:
         tree = codec.parse_answer(self.text)
         return ParsedAnswer(tree, codec.take_images(tree))
 
-    async def _read_in_pieces(self, piece: bytes) -> ParsedAnswer:
+    async def _read_in_pieces(self) -> ParsedAnswer:
+        # No caller may hold on to a piece: it has up to 256 KiB, for as long as the answer is read.
+        piece = await self._response.read()
         scanner = ImageScanner()
         receiver = self._make_receiver()
         size_bytes = 0
@@ -130,7 +132,7 @@ class AnswerReader:
                 if size_bytes > self._max_bytes:
                     raise codec.refuse_length(self._max_bytes)
                 found = scanner.feed(piece)
-                # It has 256 KiB, which would stay in memory while a sink waits for its disk.
+                # Nor is it kept while a sink waits for its disk, or the server is waited for.
                 piece = b""
                 if found:
                     if self._sink is not None:
