@@ -189,9 +189,10 @@ class EventBody:
             if self._size_bytes > self._max_bytes:
                 raise codec.refuse_length(self._max_bytes)
             before = self._decoder.data_bytes
-            await self._take(self._decoder.feed(piece), ready)
-            # It may have 256 KiB, which would stay in memory until the next one is there.
+            found = self._decoder.feed(piece)
+            # It may have 256 KiB, which would stay in memory while a sink waits for its disk, and this for the server.
             piece = b""
+            await self._take(found, ready)
             if self._decoder.data_bytes != before:
                 self._clock.note_progress()
         return True

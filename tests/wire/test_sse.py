@@ -620,8 +620,9 @@ ENDING = b'", "size": "1024x1024", "usage": {"total_tokens": 100}}\n\n'
 def test_an_event_of_any_size_costs_the_same_for_each_byte() -> None:
     """Counted: bytes searched, copied, scanned and decoded. An event of 32 MB costs what sixteen of 2 MB cost."""
     costs = {blocks: count([BEGINNING, *itertools.repeat(BLOCK, blocks), ENDING]) for blocks in (128, 2048)}
-    assert 15.9 < costs[2048] / costs[128] < 16.1
-    assert costs[2048] < 6 * 2048 * len(BLOCK)
+    # Only where an image goes on lines aren't searched for, so its beginning and end cost a little more.
+    assert 15.8 < costs[2048] / costs[128] < 16.1
+    assert costs[2048] < 3 * 2048 * len(BLOCK)
 
 
 @pytest.mark.usefixtures("cost")
