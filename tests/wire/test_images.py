@@ -57,6 +57,17 @@ def scan(pieces: Iterable[bytes], **options: Any) -> Scanned:
     return Scanned(found, scanner.finish())
 
 
+def scan_images_first(pieces: Iterable[bytes], **options: Any) -> Scanned:
+    """Feed a scanner as one does that splits lines: of each piece first what goes on with an image."""
+    scanner = ImageScanner(**options)
+    found: list[Found] = []
+    for piece in pieces:
+        taken = scanner.feed_image(piece, found)
+        assert not {*b"\r\n"} & {*piece[:taken]}
+        found += scanner.feed(piece + b'"\\}', taken, len(piece))
+    return Scanned(found, scanner.finish())
+
+
 def cut(text: bytes, places: Iterable[int]) -> list[bytes]:
     """Cut a text at the places."""
     ends = sorted(places)
@@ -121,9 +132,9 @@ def test_every_spelling_gives_the_image_however_it_is_cut(text: str) -> None:
     """Whole, byte by byte, and cut in two anywhere: the same bytes, and the same text around them."""
     body = answer(text)
     for pieces in ([body], bytewise(body), *(cut(body, [at]) for at in range(len(body)))):
-        scanned = scan(pieces)
-        assert scanned.images == [IMAGE]
-        assert scanned.text == answer("0")
+        for scanned in (scan(pieces), scan_images_first(pieces)):
+            assert scanned.images == [IMAGE]
+            assert scanned.text == answer("0")
 
 
 @spelled
@@ -191,6 +202,19 @@ def test_what_is_no_base64_is_refused_by_name(text: str) -> None:
     with pytest.raises(APIResponseError) as caught:
         codec.take_images(codec.parse_answer(body))
     assert caught.value.message.startswith("data[0].b64_json is not base64, near ")
+
+
+@pytest.mark.parametrize(
+    ("piece", "taken"),
+    [(b"QUJD", 4), (b"QU", 2), (b'QUJD", "x', 5), (b'"', 1), (b"QUJD\r", 0), (b"\n", 0), (b"QUJD\\/", 0), (b"-", 0)],
+)
+def test_only_plain_text_of_an_image_is_taken_by_who_splits_lines(piece: bytes, taken: int) -> None:
+    """Past the closing quote at most; anything odd in it leaves all of it to the ordinary way."""
+    scanner, found = ImageScanner(top_level=True), list[Found]()
+    assert scanner.feed_image(b"QUJD", found) == 0
+    scanner.feed(b'{"b64_json": "QUJDQUJD')
+    assert scanner.feed_image(piece, found) == taken
+    assert bool(found) == (taken > 2 or piece == b'"')
 
 
 @pytest.mark.parametrize(
@@ -494,9 +518,9 @@ def test_any_mixture_of_odd_spellings_comes_out_right_however_it_is_cut(
     body = answer(text)
     places = data.draw(st.lists(st.integers(0, len(body)), max_size=12))
     for pieces in ([body], bytewise(body), cut(body, places)):
-        scanned = scan(pieces)
-        assert scanned.images == [content]
-        assert scanned.text == answer("0")
+        for scanned in (scan(pieces), scan_images_first(pieces)):
+            assert scanned.images == [content]
+            assert scanned.text == answer("0")
     assert decode_image(json.loads(f'"{text}"', strict=False), name="data[0].b64_json") == content
 
 
@@ -526,12 +550,13 @@ def test_garbage_raises_the_named_error_and_nothing_else(pieces: list[bytes], to
     """Any bytes, however cut: images and text, or `APIResponseError`; whole and cut they end alike."""
     outcomes: list[object] = []
     for attempt in (pieces, [b"".join(pieces)], bytewise(b"".join(pieces))):
-        try:
-            scanned = scan(attempt, top_level=top_level)
-            outcomes.append((scanned.text, scanned.images, scanned.indexes))
-        except APIResponseError:
-            outcomes.append("refused")
-    assert outcomes[0] == outcomes[1] == outcomes[2]
+        for feed_all in (scan, scan_images_first):
+            try:
+                scanned = feed_all(attempt, top_level=top_level)
+                outcomes.append((scanned.text, scanned.images, scanned.indexes))
+            except APIResponseError:
+                outcomes.append("refused")
+    assert all(outcome == outcomes[0] for outcome in outcomes)
 
 
 @given(body=documents(), data=st.data())
