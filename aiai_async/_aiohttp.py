@@ -17,10 +17,8 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 import aiohttp
-import aiohttp.abc
 import aiohttp.client
 import aiohttp.http
-import aiohttp.payload
 import anyio
 import attrs
 from yarl import URL

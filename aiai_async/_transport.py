@@ -6,8 +6,8 @@ A transport moves bytes and knows nothing of images, retries or redirects. The p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
 
 from aiai_async._exchange import Transport, TransportRequest, TransportResponse
 from aiai_async._loops import PerLoop
@@ -48,9 +48,9 @@ class AiohttpTransport:
         self._trace_configs: Final = tuple(trace_configs)
         self._pools: Final[PerLoop[Pool]] = PerLoop(self._make_pool)
 
-    def send(self, request: TransportRequest) -> Coroutine[Any, Any, TransportResponse]:
+    async def send(self, request: TransportRequest) -> TransportResponse:
         """See `Transport.send`."""
-        return self._pools.get().send(request)
+        return await self._pools.get().send(request)
 
     async def aclose(self) -> None:
         """See `Transport.aclose`. Pools of other loops that still run are closed there."""
