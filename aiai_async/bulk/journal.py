@@ -10,9 +10,9 @@ from __future__ import annotations
 import datetime as dt
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import attrs
 
@@ -27,6 +27,7 @@ from aiai_async.bulk.records import (
     RunRow,
     Started,
     dump,
+    to_columns,
 )
 
 
@@ -82,7 +83,7 @@ class Journal(Reading):
     def replace_row(self, index: int, row: ImageRow) -> None:
         """Write what is known of an image of an item; its rename is not known to be on the disk then."""
         with self._lock:
-            self._put_rows(index, [row])
+            self._put_rows([(index, row)])
 
     def note_run(self, run: RunRow) -> None:
         """Note how a run goes, or went; written with the next change. This alone takes no turn and blocks nobody."""
@@ -183,11 +184,11 @@ class Journal(Reading):
             self._connection.executemany(
                 "UPDATE images SET placed = 1 WHERE item = ? AND name IS NOT NULL", [(index,) for index in self._placed]
             )
-            for change in changes:
-                if isinstance(change, Started):
-                    self._start(change)
+            for some in _split(changes):
+                if isinstance(some[0], Started):
+                    self._start(cast("list[Started]", some))
                 else:
-                    self._end(change)
+                    self._end(cast("list[Ended]", some))
             commit(self._connection)
         except BaseException:
             self._roll_back()
@@ -195,28 +196,30 @@ class Journal(Reading):
         self._placed.clear()
         self._written_run = run_row
 
-    def _start(self, change: Started) -> None:
+    def _start(self, changes: Sequence[Started]) -> None:
         # The rows of an earlier answer stay until there is another one: their images may still be there.
-        self._connection.execute(
+        self._connection.executemany(
             "UPDATE items SET state = ?, key = ?, run = ?, spent = ?, spent_cost = ?, estimate = ?, images = 0,"
             " earlier_cost = earlier_cost + coalesce(cost, 0),"
             " request_id = NULL, attempts = NULL, elapsed = NULL, usage = NULL, error = NULL, cost = NULL,"
             " cost_source = NULL, sent_at = NULL, at = ? WHERE idx = ?",
-            (
-                State.UNFINISHED.value,
-                change.key,
-                change.run,
-                change.spent,
-                change.spent_cost,
-                change.estimate,
-                change.at,
-                change.index,
-            ),
+            [
+                (
+                    State.UNFINISHED.value,
+                    change.key,
+                    change.run,
+                    change.spent,
+                    change.spent_cost,
+                    change.estimate,
+                    change.at,
+                    change.index,
+                )
+                for change in changes
+            ],
         )
 
-    def _end(self, change: Ended) -> None:
-        execute = self._connection.execute
-        execute(
+    def _end(self, changes: Sequence[Ended]) -> None:
+        self._connection.executemany(
             "UPDATE items SET state = ?, run = coalesce(?, run), images = ?, spent = coalesce(?, spent),"
             " spent_cost = coalesce(?, spent_cost), earlier_cost = coalesce(?, earlier_cost),"
             " estimate = coalesce(?, estimate), error = ?, at = ?,"
@@ -224,40 +227,63 @@ class Journal(Reading):
             " request_id = coalesce(?, request_id), attempts = coalesce(?, attempts), elapsed = coalesce(?, elapsed),"
             " usage = coalesce(?, usage), sent_at = coalesce(?, sent_at), cost = coalesce(?, cost),"
             " cost_source = coalesce(?, cost_source) WHERE idx = ?",
-            (
-                change.state.value,
-                change.run,
-                change.images,
-                change.spent,
-                change.spent_cost,
-                change.earlier_cost,
-                change.estimate,
-                dump(change.error),
-                change.at,
-                change.request_id,
-                change.attempts,
-                change.elapsed,
-                dump(change.usage),
-                change.sent_at,
-                change.cost,
-                change.cost_source,
-                change.index,
-            ),
+            [
+                (
+                    change.state.value,
+                    change.run,
+                    change.images,
+                    change.spent,
+                    change.spent_cost,
+                    change.earlier_cost,
+                    change.estimate,
+                    dump(change.error),
+                    change.at,
+                    change.request_id,
+                    change.attempts,
+                    change.elapsed,
+                    dump(change.usage),
+                    change.sent_at,
+                    change.cost,
+                    change.cost_source,
+                    change.index,
+                )
+                for change in changes
+            ],
         )
-        if change.is_answer:
-            execute("DELETE FROM images WHERE item = ?", (change.index,))
-        self._put_rows(change.index, change.rows)
+        self._connection.executemany(
+            "DELETE FROM images WHERE item = ?",
+            [(change.index,) for change in changes if change.is_answer and not change.is_first],
+        )
+        self._put_rows([(change.index, row) for change in changes for row in change.rows])
 
-    def _put_rows(self, index: int, rows: Iterable[ImageRow]) -> None:
+    def _put_rows(self, rows: Sequence[tuple[int, ImageRow]]) -> None:
+        """Write rows, each with its item's index."""
         self._connection.executemany(
             f"INSERT OR REPLACE INTO images (item, {IMAGE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [(index, *attrs.astuple(row)) for row in rows],
+            [(index, *to_columns(row)) for index, row in rows],
         )
 
 
 def commit(connection: sqlite3.Connection) -> None:
     """Commit; the one place that does."""
     connection.execute("COMMIT")
+
+
+def _split(changes: Iterable[Started | Ended]) -> Iterator[list[Started | Ended]]:
+    """Give the changes in pieces, each of one kind and of different items: one statement for each takes half as long.
+
+    They come in such pieces, since all that were written together go on together.
+    """
+    some: list[Started | Ended] = []
+    indexes: set[int] = set()
+    for change in changes:
+        if some and (type(change) is not type(some[0]) or change.index in indexes):
+            yield some
+            some, indexes = [], set()
+        some.append(change)
+        indexes.add(change.index)
+    if some:
+        yield some
 
 
 class _Attached:

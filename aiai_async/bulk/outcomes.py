@@ -48,6 +48,8 @@ def answered(
         images=len(rows),
         rows=rows,
         is_answer=True,
+        # What was taken up as pending was never answered.
+        is_first=item.state is State.PENDING,
         request_id=None if http is None else http.request_id,
         attempts=None if http is None else http.attempts,
         elapsed=None if http is None else http.elapsed,

@@ -1,6 +1,8 @@
 """Where the image bytes of a job go: a temporary file, synced when it is whole. Its name comes later, from `writer`.
 
-At most an eighth of a MiB is held in memory, and what came last, whatever the image's size.
+At most an eighth of a MiB is held in memory, and what came last, whatever the image's size. An image that is no larger
+than that can be left to the writer: a hop to a thread costs ten times as much as its file, and the writer makes one for
+many of them.
 """
 
 from __future__ import annotations
@@ -29,21 +31,37 @@ class PartSink:
         folder: where the file goes, which is made at the first write.
         stem: what its name begins with.
         limiter: bounds the threads of the job.
+        is_left: whether `finish` leaves an image that is in memory as a whole to `finish_now`.
 
     Raises:
-        WritingError: from `write` and `finish`, where the file can't be written.
+        WritingError: from `write`, `finish` and `finish_now`, where the file can't be written.
     """
 
-    __slots__ = ("_collected", "_collected_bytes", "_file", "_is_aborted", "_limiter", "_lock", "path")
+    __slots__ = (
+        "_collected",
+        "_collected_bytes",
+        "_file",
+        "_has_begun",
+        "_is_aborted",
+        "_is_left",
+        "_is_whole",
+        "_limiter",
+        "_lock",
+        "path",
+    )
 
-    def __init__(self, folder: Path, stem: str, *, limiter: anyio.CapacityLimiter) -> None:
+    def __init__(self, folder: Path, stem: str, *, limiter: anyio.CapacityLimiter, is_left: bool = False) -> None:
         self.path: Final = folder / f"{stem}-{secrets.token_hex(4)}{PART}"
         self._limiter: Final = limiter
+        self._is_left: Final = is_left
         self._file: PartFile | None = None
         self._collected: list[bytes] = []
         self._collected_bytes = 0
         # Cancelling may end the await while the thread goes on: abort waits for it, and nothing follows.
         self._lock: Final = threading.Lock()
+        self._has_begun = False
+        """Whether a thread was ever sent to the file."""
+        self._is_whole = False
         self._is_aborted = False
 
     async def write(self, data: bytes, /) -> None:
@@ -51,35 +69,32 @@ class PartSink:
         self._collected.append(data)
         self._collected_bytes += len(data)
         if self._collected_bytes >= _COLLECTED_BYTES:
+            self._has_begun = True
             await anyio.to_thread.run_sync(self._flush, limiter=self._limiter)
 
     async def finish(self) -> None:
-        """Write the rest and sync; the file keeps its temporary name."""
-        await anyio.to_thread.run_sync(self._finish, limiter=self._limiter)
+        """Write the rest and sync, unless that is left to `finish_now`; the file keeps its temporary name."""
+        if self._has_begun or not self._is_left:
+            self._has_begun = True
+            await anyio.to_thread.run_sync(self.finish_now, limiter=self._limiter)
+
+    def finish_now(self) -> None:
+        """Write what is not written and sync it; again does nothing. It blocks."""
+        with self._lock, _telling():
+            self._write_collected()
+            if self._file is not None and not self._is_whole:
+                self._file.finish()
+                self._is_whole = True
 
     async def abort(self) -> None:
         """Remove what was written; also after `finish`."""
-        await anyio.to_thread.run_sync(self._abort, limiter=self._limiter)
+        if self._has_begun:
+            await anyio.to_thread.run_sync(self.abort_now, limiter=self._limiter)
+        else:
+            self.abort_now()
 
-    def _flush(self) -> None:
-        with self._lock, _telling():
-            self._write_collected()
-
-    def _finish(self) -> None:
-        with self._lock, _telling():
-            self._write_collected()
-            if self._file is not None:
-                self._file.finish()
-
-    def _write_collected(self) -> None:
-        if self._is_aborted:
-            return
-        if self._file is None:
-            self._file = PartFile(self.path)
-        pieces, self._collected, self._collected_bytes = self._collected, [], 0
-        self._file.write(pieces)
-
-    def _abort(self) -> None:
+    def abort_now(self) -> None:
+        """Remove what was written. It blocks."""
         with self._lock:
             self._is_aborted = True
             self._collected.clear()
@@ -88,6 +103,18 @@ class PartSink:
             with contextlib.suppress(OSError):
                 if file is not None:
                     file.abort()
+
+    def _flush(self) -> None:
+        with self._lock, _telling():
+            self._write_collected()
+
+    def _write_collected(self) -> None:
+        if self._is_aborted or self._is_whole:
+            return
+        if self._file is None:
+            self._file = PartFile(self.path)
+        pieces, self._collected, self._collected_bytes = self._collected, [], 0
+        self._file.write(pieces)
 
 
 @contextlib.contextmanager

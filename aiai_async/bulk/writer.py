@@ -1,4 +1,4 @@
-"""Makes changes durable, many at once: one transaction, then the renames it allows, then one sync of the folder.
+"""Makes changes durable, many at once: their files, one transaction, the renames it allows, one sync of the folder.
 
 The order is the job's promise: an image's file is synced before its row is committed, and has no name before that.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,15 +17,18 @@ import anyio.lowlevel
 import anyio.to_thread
 
 from aiai_async._files import sync_folder
+from aiai_async.bulk.items import WritingError
 from aiai_async.bulk.journal import Journal
 from aiai_async.bulk.provenance import sidecar_of, sidecar_path, write_sidecar
 from aiai_async.bulk.records import Ended, ImageRow, Started
 from aiai_async.bulk.room import find_free_bytes
+from aiai_async.bulk.sink import PartSink
 
 # Enough to make the wait for the disk small for each; more would only make the others wait.
 _MOST_AT_ONCE: Final = 256
 RESERVE: Final = "reserve.part"
 _RESERVE_BYTES: Final = 1 << 20
+_ENDED: Final = RuntimeError("the event loop ended meanwhile")
 
 
 class NotWritten(Exception):
@@ -66,12 +70,16 @@ class Reserve:
 class Writer:
     """Takes changes from many tasks and writes them in one thread, in the order they came.
 
+    While one group of changes is written the next one gathers: what waits for the disk, and the hop to a thread, is
+    paid once for all that came meanwhile.
+
     Args:
         journal: where they go.
         images: the folder of the image files.
         reserve: given up where the disk is full.
         has_sidecars: whether a JSON file is put beside each image.
         limiter: bounds the threads of the job.
+        on_group: is called before each group is written.
     """
 
     def __init__(
@@ -82,54 +90,82 @@ class Writer:
         reserve: Reserve,
         has_sidecars: bool = False,
         limiter: anyio.CapacityLimiter,
+        on_group: Callable[[], object],
     ) -> None:
         self._journal: Final = journal
         self._images: Final = images
         self._reserve: Final = reserve
         self._has_sidecars: Final = has_sidecars
         self._limiter: Final = limiter
-        self._waiting: list[_Change] = []
-        self._is_writing = False
+        self._on_group: Final = on_group
+        self._groups: Final[deque[_Group]] = deque()
+        """Those that wait, the last one with room for more."""
+        self._came = anyio.Event()
+        self._is_closed = False
 
-    async def write(self, change: Started | Ended) -> None:
+    async def run(self) -> None:
+        """Write what comes, until `close` was called and nothing is left. Not cut off by cancelling."""
+        try:
+            with anyio.CancelScope(shield=True):
+                while not self._is_closed or self._groups:
+                    if not self._groups:
+                        self._came = anyio.Event()
+                        await self._came.wait()
+                    # Those who were let go at the same moment have their changes written with the first one's.
+                    await anyio.lowlevel.checkpoint()
+                    if self._groups:
+                        await self._write(self._groups.popleft())
+        finally:
+            # Some are left only where the event loop ends.
+            self._is_closed = True
+            for group in self._groups:
+                group.end(_ENDED)
+
+    def close(self) -> None:
+        """Let `run` end; nothing more is taken."""
+        self._is_closed = True
+        self._came.set()
+
+    async def write(self, change: Started | Ended, sinks: Sequence[PartSink] = ()) -> None:
         """Make a change durable; of images, their files have their names then. Not cut off by cancelling.
 
+        Args:
+            change: it.
+            sinks: those of its images; what they left to be written is written first.
+
         Raises:
+            WritingError: an image can't be written; the change is not durable then, and nothing is left of its images.
             NotWritten: it is not durable.
         """
-        mine = _Change(change)
-        self._waiting.append(mine)
+        if self._is_closed:
+            raise NotWritten(str(_ENDED))
+        if not self._groups or len(self._groups[-1].entries) >= _MOST_AT_ONCE:
+            self._groups.append(_Group())
+            self._came.set()
+        group, entry = self._groups[-1], _Entry(change, sinks)
+        group.entries.append(entry)
         with anyio.CancelScope(shield=True):
-            if self._is_writing:
-                # Whoever writes takes this one along, or wakes us to write the next ones.
-                await mine.event.wait()
-            if not mine.is_done:
-                await self._write_waiting()
-        if mine.error is not None:
-            raise NotWritten(str(mine.error)) from mine.error
+            await group.has_ended.wait()
+        if entry.error is not None:
+            raise entry.error
+        if group.error is not None:
+            raise NotWritten(str(group.error)) from group.error
 
-    async def _write_waiting(self) -> None:
-        self._is_writing = True
-        # Those who were let go at the same moment have their changes written with this one.
-        await anyio.lowlevel.checkpoint()
-        batch, self._waiting = self._waiting[:_MOST_AT_ONCE], self._waiting[_MOST_AT_ONCE:]
-        error: Exception | None = RuntimeError("the event loop ended meanwhile")
+    async def _write(self, group: _Group) -> None:
+        error: Exception | None = _ENDED
         try:
-            await anyio.to_thread.run_sync(self._write_now, [change.change for change in batch], limiter=self._limiter)
+            self._on_group()
+            await anyio.to_thread.run_sync(self._write_now, group.entries, limiter=self._limiter)
             error = None
         except (sqlite3.Error, OSError) as exc:
             error = exc
         finally:
-            self._is_writing = False
-            for change in batch:
-                change.is_done, change.error = True, error
-                change.event.set()
-            if self._waiting:
-                # One of them writes next. Until it runs, others that come wait for it.
-                self._is_writing = True
-                self._waiting[0].event.set()
+            group.end(error)
 
-    def _write_now(self, changes: Sequence[Started | Ended]) -> None:
+    def _write_now(self, entries: Sequence[_Entry]) -> None:
+        for entry in entries:
+            entry.finish_files()
+        changes = [entry.change for entry in entries if entry.error is None]
         stale = self._find_stale(changes)
         if any(row.part is not None and row.received_sha256 is not None for row in _rows_of(changes)):
             # A file with its request in it took the place of the one that came: before the row says which it is.
@@ -140,22 +176,28 @@ class Writer:
             if not self._reserve.give_up():
                 raise
             self._journal.apply(changes)
-        placed = [change for change in changes if isinstance(change, Ended) and _has_parts(change.rows)]
-        for change in placed:
-            for row in change.rows:
-                if row.name is not None and row.part is not None:
-                    rename(self._images / row.part, self._images / row.name)
-                    if not self._has_sidecars:
-                        # It would tell of an earlier image under this name.
-                        sidecar_path(self._images / row.name).unlink(missing_ok=True)
-            if self._has_sidecars:
-                self._write_sidecars(change.index, [row.name for row in change.rows if row.name is not None])
+        placed = [change for change in changes if isinstance(change, Ended) and self._place(change)]
         for name in stale:
             (self._images / name).unlink(missing_ok=True)
             sidecar_path(self._images / name).unlink(missing_ok=True)
         if placed or stale:
             sync_folder(self._images)
             self._journal.note_placed(change.index for change in placed)
+
+    def _place(self, change: Ended) -> bool:
+        """Give the files of an answer their names; tell whether there were any."""
+        has_parts = False
+        for row in change.rows:
+            if row.name is None or row.part is None:
+                continue
+            has_parts = True
+            rename(f"{self._images}/{row.part}", f"{self._images}/{row.name}")
+            if not self._has_sidecars and not change.is_first:
+                # It would tell of an earlier image under this name.
+                sidecar_path(self._images / row.name).unlink(missing_ok=True)
+        if has_parts and self._has_sidecars:
+            self._write_sidecars(change.index, [row.name for row in change.rows if row.name is not None])
+        return has_parts
 
     def _write_sidecars(self, index: int, names: Sequence[str]) -> None:
         record = self._journal.record_of(index)
@@ -167,33 +209,56 @@ class Writer:
         """Give the files of earlier answers whose rows go, and whose names the new ones don't take."""
         stale: list[str] = []
         for change in changes:
-            if isinstance(change, Ended) and change.is_answer:
+            if isinstance(change, Ended) and change.is_answer and not change.is_first:
                 names = {row.name for row in change.rows}
                 before = self._journal.rows_of(change.index)
                 stale += [row.name for row in before if row.name is not None and row.name not in names]
         return stale
 
 
-class _Change:
-    """A change on its way, and whoever waits for it."""
+class _Group:
+    """Changes that are written together, and what those wait for who brought them."""
 
-    __slots__ = ("change", "error", "event", "is_done")
+    __slots__ = ("entries", "error", "has_ended")
 
-    def __init__(self, change: Started | Ended) -> None:
-        self.change: Final = change
-        self.event: Final = anyio.Event()
-        self.is_done = False
+    def __init__(self) -> None:
+        self.entries: Final[list[_Entry]] = []
+        self.has_ended: Final = anyio.Event()
         self.error: Exception | None = None
+        """Why none of them is durable."""
+
+    def end(self, error: Exception | None) -> None:
+        """Let those go who wait."""
+        self.error = error
+        self.has_ended.set()
+
+
+class _Entry:
+    """A change on its way, with the files it speaks of."""
+
+    __slots__ = ("change", "error", "sinks")
+
+    def __init__(self, change: Started | Ended, sinks: Sequence[PartSink]) -> None:
+        self.change: Final = change
+        self.sinks: Final = sinks
+        self.error: WritingError | None = None
+        """Why this one is not durable, whatever becomes of the others."""
+
+    def finish_files(self) -> None:
+        """Write and sync what is not yet; where one can't be, none of them stays."""
+        try:
+            for sink in self.sinks:
+                sink.finish_now()
+        except WritingError as error:
+            self.error = error
+            for sink in self.sinks:
+                sink.abort_now()
 
 
 def _rows_of(changes: Sequence[Started | Ended]) -> list[ImageRow]:
     return [row for change in changes if isinstance(change, Ended) for row in change.rows]
 
 
-def _has_parts(rows: Sequence[ImageRow]) -> bool:
-    return any(row.name is not None and row.part is not None for row in rows)
-
-
-def rename(part: Path, path: Path) -> None:
+def rename(part: Path | str, path: Path | str) -> None:
     """Give a file its name; the one place that does."""
     os.replace(part, path)

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image as Picture
 
 from aiai_async import AsyncImagesClient, Image
-from aiai_async.bulk import BulkJob, JobResult, provenance, runner, writer
+from aiai_async.bulk import BulkJob, JobResult, maker, provenance, writer
 from aiai_async.bulk.provenance import embed_in, sidecar_path
 from aiai_async.server import Fault, LocalServer
 
@@ -311,7 +311,7 @@ async def test_an_error_of_embedding_cuts_off_nothing(tmp_path: Path, monkeypatc
     def fail(*_: Any) -> None:
         raise KeyError("odd")
 
-    monkeypatch.setattr(runner, "embed_in", fail)
+    monkeypatch.setattr(maker, "embed_in", fail)
     async with client_of(FakeTransport()) as client:
         result = await BulkJob(["a", "b"], tmp_path / "job", client, embed=True, concurrency=1).run()
     assert (result.reason, result.done, result.counts["pending"]) == ("configuration", 1, 1)
