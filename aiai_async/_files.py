@@ -55,7 +55,7 @@ class PartFile:
 
     __slots__ = ("_descriptor", "path")
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str | Path) -> None:
         self.path: Final = path
         self._descriptor: int | None = os.open(
             path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666
@@ -78,7 +78,8 @@ class PartFile:
     def abort(self) -> None:
         """Remove what was written, also after `finish`; nothing happens where it has another name by now."""
         self._close()
-        self.path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
 
     def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, None

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import anyio
 
-from aiai_async import AsyncImagesClient, ImageRequest, ImagesResponse
+from aiai_async import AsyncImagesClient, ImagesResponse
 from aiai_async._shared import CALL_WATCH, CallWatch
 from aiai_async._sinks import SinkFactory
 from aiai_async.bulk.items import Item
@@ -71,7 +71,8 @@ class Call:
         self._count(is_waiting=True)
         try:
             with self._scope:
-                return await self._client.generate(ImageRequest(**fields), sink=sink, idempotency_key=key)
+                response: ImagesResponse = await self._client.generate(**fields, sink=sink, idempotency_key=key)
+                return response
         finally:
             CALL_WATCH.reset(token)
             self._count(is_waiting=False)

@@ -16,6 +16,7 @@ _EXTENSIONS: Final[Mapping[str | None, str]] = {
 }
 # With number, place and extension far below the 143 bytes that the strictest file systems take (eCryptfs).
 _LONGEST_SLUG: Final = 60
+_OTHERS: Final = re.compile("[^a-z0-9]+")
 # Of a long text only the beginning is looked at.
 _LOOKED_AT: Final = 500
 
@@ -45,9 +46,11 @@ def make_slug(text: str) -> str:
         >>> make_slug("A lighthouse, at dusk!"), make_slug("黄昏的灯塔")
         ('a-lighthouse-at-dusk', 'image')
     """
-    decomposed = unicodedata.normalize("NFKD", text[:_LOOKED_AT])
-    letters = "".join(c for c in decomposed if not unicodedata.combining(c)).lower()
-    slug = re.sub("[^a-z0-9]+", "-", letters).strip("-")
+    letters = text[:_LOOKED_AT]
+    if not letters.isascii():
+        decomposed = unicodedata.normalize("NFKD", letters)
+        letters = "".join(c for c in decomposed if not unicodedata.combining(c))
+    slug = _OTHERS.sub("-", letters.lower()).strip("-")
     if len(slug) > _LONGEST_SLUG:
         # Not in the middle of a word, if it has any.
         slug = slug[: _LONGEST_SLUG + 1].rpartition("-")[0] or slug[:_LONGEST_SLUG]

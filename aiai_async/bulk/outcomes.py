@@ -16,6 +16,8 @@ from aiai_async.bulk.records import Ended, ImageRow, Record
 _FACTS: Final = ("code", "status_code", "param", "phase", "retry_after", "url")
 # A server's message has been cut already; one of our own may hold a whole prompt.
 _LONGEST_MESSAGE: Final = 2000
+_NAMES: Final[dict[type, list[str]]] = {}
+"""The fields of classes that were asked for."""
 
 
 def answered(
@@ -201,7 +203,10 @@ def to_plain(value: Any) -> dict[str, object]:
     """Give usage as the server wrote it: unknown fields beside the known ones, and nothing that was left out."""
     # Any: usage and its details are two classes with one thing in common, that they are attrs classes.
     fields: dict[str, object] = {}
-    for name in (field.name for field in attrs.fields(type(value))):
+    kind = type(value)
+    if kind not in _NAMES:
+        _NAMES[kind] = [field.name for field in attrs.fields(kind)]
+    for name in _NAMES[kind]:
         part = getattr(value, name)
         if name == "extra":
             assert isinstance(part, Mapping)

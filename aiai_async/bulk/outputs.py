@@ -21,6 +21,8 @@ REPORT: Final = "report.html"
 RESULTS: Final = "results.jsonl"
 ERRORS: Final = "errors.jsonl"
 IMAGES: Final = "images"
+# Made once: json.dumps looks at its arguments at each call.
+_encode: Final = json.JSONEncoder().encode
 _MAY_BE_BILLED: Final = (State.UNKNOWN, State.UNFINISHED, State.LINKED)
 
 
@@ -35,7 +37,7 @@ def write_outputs(journal: Journal, folder: Path) -> None:
             is_done = record.item.state is State.DONE
             row = to_result(record) if is_done else to_error(record)
             # ASCII, so that any program reads it, whatever the prompts hold.
-            (results if is_done else errors).write(json.dumps(row) + "\n")
+            (results if is_done else errors).write(f"{_encode(row)}\n")
     sync_folder(folder)
 
 

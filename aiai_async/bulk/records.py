@@ -21,6 +21,9 @@ _IMAGE_FIELDS: Final = attrgetter(*IMAGE_COLUMNS.split(", "))
 # `json.dumps` would make a new one each time.
 _ENCODER: Final = json.JSONEncoder(default=str)
 _ITEM_COUNT: Final = len(ITEM_COLUMNS.split(","))
+RECORD_COUNT: Final = len(RECORD_COLUMNS.split(","))
+# An enumeration looks its values up ten times as slowly.
+_STATES: Final = {state.value: state for state in State}
 
 
 @attrs.frozen(kw_only=True)
@@ -187,6 +190,23 @@ def _load(text: str | None) -> dict[str, Any] | None:
     return value
 
 
+def to_image_row(row: Sequence[Any]) -> ImageRow:
+    """Read the columns of `IMAGE_COLUMNS`."""
+    # Any: what sqlite3 gives has no narrower type.
+    k, name, part, sha256, size_bytes, media_type, revised_prompt, url, received_sha256 = row
+    return ImageRow(
+        k=k,
+        name=name,
+        part=part,
+        sha256=sha256,
+        size_bytes=size_bytes,
+        media_type=media_type,
+        revised_prompt=revised_prompt,
+        url=url,
+        received_sha256=received_sha256,
+    )
+
+
 def to_item(row: Sequence[Any]) -> Item:
     """Read the columns of `ITEM_COLUMNS`."""
     # Any: what sqlite3 gives has no narrower type.
@@ -197,7 +217,7 @@ def to_item(row: Sequence[Any]) -> Item:
         has_custom_id=bool(has_custom_id),
         request=json.loads(request),
         n=n,
-        state=State(state),
+        state=_STATES[state],
         key=key,
         images=images,
         spent=spent,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -13,10 +14,13 @@ from aiai_async.bulk.records import Ended
 from aiai_async.bulk.report.files import write_report
 from aiai_async.bulk.report.thumbnails import ThumbnailThread
 
-# Seconds for thumbnails that were not made during the run; only a local server is fast enough to leave any.
+# Seconds for thumbnails that were not made during the run; only a local server is fast enough to leave any. They are no
+# more than a tenth of the run's time, where that is not too little for a small job.
 _THUMBNAIL_TIME: Final = 20.0
+_THUMBNAIL_SHARE: Final = 0.1
+_THUMBNAIL_LEAST: Final = 3.0
 # Whoever stops a job wants to see its end.
-_THUMBNAIL_TIMES: Final[Mapping[Reason, float]] = {Reason.STOPPED: 3.0, Reason.ABORTED: 0.0}
+_THUMBNAIL_TIMES: Final[Mapping[Reason, float]] = {Reason.STOPPED: _THUMBNAIL_LEAST, Reason.ABORTED: 0.0}
 
 
 class Reporter:
@@ -29,6 +33,7 @@ class Reporter:
     def __init__(self, folder: Path) -> None:
         self._folder: Final = folder
         self._thumbnails: Final = ThumbnailThread(folder)
+        self._began_at: Final = time.monotonic()
 
     def watch(self, on_item: OnItem | None) -> OnItem:
         """Give what is to be told of each item that ends: it has the thumbnails made, and tells `on_item`."""
@@ -52,8 +57,10 @@ class Reporter:
             journal: of the job.
             reason: why the run ended.
         """
+        share = (time.monotonic() - self._began_at) * _THUMBNAIL_SHARE
+        usual = min(_THUMBNAIL_TIME, max(_THUMBNAIL_LEAST, share))
         try:
-            write_report(journal, self._folder, thumbnail_time=_THUMBNAIL_TIMES.get(reason, _THUMBNAIL_TIME))
+            write_report(journal, self._folder, thumbnail_time=_THUMBNAIL_TIMES.get(reason, usual))
         except Exception as error:
             # Whatever it is: the images are made, paid for and on the disk, and no page is worth losing the result.
             words = f"the report can't be written ({type(error).__name__}: {error})"

@@ -50,6 +50,11 @@ _PART_SECONDS: Final = 600.0
 _WAITING: Final = 1000
 # After so many in a row that are no images, the rest are none either.
 _MOST_BROKEN: Final = 20
+# Of a core, that the rest of the process may take: a job of large images on a real service takes a tenth, one on a
+# local server all of it.
+_MOST_LOAD: Final = 0.7
+_REST_SECONDS: Final = 0.5
+_LOAD_SECONDS: Final = 0.1
 _OPENING: Final = threading.Lock()
 _HAS_CORES_LEFT: Final = (os.cpu_count() or 1) >= 4
 
@@ -65,8 +70,8 @@ class Made:
     made: int = 0
     broken: int = 0
     """Files that are no images that can be read."""
-    left: int = 0
-    """Those for which there was no time."""
+    left: bool = False
+    """Whether some were not tried."""
     error: str | None = None
     """Why none can be written; the rest is not tried then."""
 
@@ -165,7 +170,8 @@ def make_thumbnails(
     Args:
         folder: the job's.
         names: of images, read only as fast as they are made.
-        deadline: of `time.monotonic`; what is not begun by then is left. None: all are made.
+        deadline: of `time.monotonic`; what is not begun by then is left, and so is all that follows many in a row that
+            are no images. None: all are tried.
         on_made: is told how far it is, often.
     """
     found = Made(error=explain_absence())
@@ -173,16 +179,18 @@ def make_thumbnails(
         return found
     threads = max(1, min(_MOST_THREADS, os.cpu_count() or 1))
     waiting: deque[Future[None]] = deque()
+    broken_in_a_row = 0
     with ThreadPoolExecutor(threads, thread_name_prefix="aiai-thumbnails") as pool:
         for name in names:
             if look_at(folder, name) != PLAIN:
                 continue
-            if found.error is not None or (deadline is not None and time.monotonic() > deadline):
-                found.left += 1
-                continue
+            is_late = deadline is not None and (time.monotonic() > deadline or broken_in_a_row >= _MOST_BROKEN)
+            if found.error is not None or is_late:
+                found.left = True
+                break
             waiting.append(pool.submit(make_thumbnail, folder, name))
             if len(waiting) >= _AHEAD:
-                _settle(waiting.popleft(), found)
+                broken_in_a_row = broken_in_a_row + 1 if _settle(waiting.popleft(), found) else 0
                 on_made(found)
         while waiting:
             _settle(waiting.popleft(), found)
@@ -190,7 +198,8 @@ def make_thumbnails(
     return found
 
 
-def _settle(future: Future[None], found: Made) -> None:
+def _settle(future: Future[None], found: Made) -> bool:
+    """Count what came of one; tell whether it is no image."""
     # Asked for and not raised: an error that is raised here holds its own future, and thousands wait to be collected.
     error = future.exception()
     if error is None:
@@ -201,6 +210,7 @@ def _settle(future: Future[None], found: Made) -> None:
         found.error = f"thumbnails can't be written: {error.strerror or error}"
     else:
         raise error
+    return isinstance(error, BrokenImage)
 
 
 def tidy(folder: Path, *, now: float) -> None:
@@ -224,8 +234,8 @@ def tidy(folder: Path, *, now: float) -> None:
 class ThumbnailThread:
     """Makes the thumbnails of a job while it runs, so that few are left to be made at its end.
 
-    It never holds the job up: it takes one core of four or more, else half of one, and names that come faster than it
-    works are left for the report, which makes what is missing.
+    It never holds the job up: it takes one core of four or more, else half of one, rests while the process has much
+    else to do, and names that come faster than it works are left for the report, which makes what is missing.
 
     Args:
         folder: the job's.
@@ -236,9 +246,12 @@ class ThumbnailThread:
         self._names: Final[queue.Queue[str | None]] = queue.Queue(_WAITING)
         self._is_closing: Final = threading.Event()
         self._thread: threading.Thread | None = None
+        self._is_over = False
 
     def add(self, name: str) -> None:
         """Take the name of an image that is there."""
+        if self._is_over:
+            return
         if self._thread is None:
             thread = threading.Thread(target=self._work, name="aiai-thumbnails", daemon=True)
             try:
@@ -247,8 +260,9 @@ class ThumbnailThread:
                 # The system has no thread left; the next one may be let in.
                 return
             self._thread = thread
-        with contextlib.suppress(queue.Full):
-            self._names.put_nowait(name)
+        if not self._names.full():
+            with contextlib.suppress(queue.Full):
+                self._names.put_nowait(name)
 
     def close(self) -> None:
         """Let it finish the one it is at, and no other; wait for that."""
@@ -259,11 +273,20 @@ class ThumbnailThread:
             self._thread.join()
 
     def _work(self) -> None:
-        # What is wrong is told by the report, which tries again.
-        if explain_absence() is not None:
-            return
+        try:
+            # What is wrong is told by the report, which tries again.
+            if explain_absence() is None:
+                self._make_all()
+        finally:
+            self._is_over = True
+
+    def _make_all(self) -> None:
         broken = 0
+        load = _Load()
         while broken < _MOST_BROKEN and (name := self._names.get()) is not None:
+            while load.measure() > _MOST_LOAD:
+                if self._is_closing.wait(_REST_SECONDS):
+                    return
             began_at = time.monotonic()
             try:
                 if look_at(self._folder, name) == PLAIN:
@@ -277,3 +300,24 @@ class ThumbnailThread:
             pause = 0.0 if _HAS_CORES_LEFT else time.monotonic() - began_at
             if self._is_closing.wait(pause):
                 return
+
+
+class _Load:
+    """Tells how busy the process is with anything but the thread that asks."""
+
+    def __init__(self) -> None:
+        self._asked_at = time.monotonic()
+        self._cpu = self._read_cpu()
+        self._load = 0.0
+
+    def measure(self) -> float:
+        """Give the cores that were in use, over the last tenth of a second or more."""
+        now = time.monotonic()
+        if now - self._asked_at >= _LOAD_SECONDS:
+            cpu = self._read_cpu()
+            self._load = (cpu - self._cpu) / (now - self._asked_at)
+            self._asked_at, self._cpu = now, cpu
+        return self._load
+
+    def _read_cpu(self) -> float:
+        return time.process_time() - time.thread_time()

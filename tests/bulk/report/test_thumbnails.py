@@ -135,7 +135,7 @@ def test_a_broken_image(folder: Path, case: str, content: bytes) -> None:
     assert names_in(folder) == []
     save(folder, "b.png", Image.new("RGB", (9, 9)))
     found = make_thumbnails(folder, ["a.png", "b.png", "gone.png"])
-    assert (found.made, found.broken, found.left, found.error) == (1, 1, 0, None)
+    assert (found.made, found.broken, found.left, found.error) == (1, 1, False, None)
     assert (
         names_in(folder) == ["b.png.webp"] and look_at(folder, "a.png") == PLAIN and look_at(folder, "gone.png") == GONE
     )
@@ -185,10 +185,21 @@ def test_names_are_read_as_they_are_needed(folder: Path) -> None:
 
 
 def test_a_time_limit(folder: Path) -> None:
-    """What was not begun by then is counted and left."""
+    """What was not begun by then is left, which is told."""
     names = [save(folder, f"{number}.png", Image.new("RGB", (9, 9))) for number in range(3)]
     found = make_thumbnails(folder, names, deadline=time.monotonic() - 1)
-    assert (found.made, found.left) == (0, 3) and names_in(folder) == []
+    assert (found.made, found.left) == (0, True) and names_in(folder) == []
+
+
+def test_with_a_time_limit_what_are_no_images_is_given_up(folder: Path) -> None:
+    """As a job's end has one: a hundred thousand of them would cost it minutes. Without, all are tried."""
+    names = [f"{number}.png" for number in range(200)]
+    for name in names:
+        (folder / "images" / name).write_bytes(b"x")
+    found = make_thumbnails(folder, names, deadline=time.monotonic() + 600)
+    assert found.left and 20 <= found.broken < 100
+    found = make_thumbnails(folder, names)
+    assert (found.broken, found.left) == (200, False)
 
 
 def test_a_folder_that_cant_be_written(folder: Path) -> None:
@@ -197,7 +208,7 @@ def test_a_folder_that_cant_be_written(folder: Path) -> None:
     (folder / "thumbs").write_text("a file")
     found = make_thumbnails(folder, names)
     assert found.made == 0 and found.error is not None and found.error.startswith("thumbnails can't be written: ")
-    assert found.left > 0
+    assert found.left
 
 
 def test_nothing_is_left_where_writing_failed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,6 +273,42 @@ def test_a_thread_beside_a_job(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     go.set()
     closer.join()
     assert names_in(folder) == [f"{name}.webp" for name in names[:4]]
+
+
+def test_a_thread_rests_while_the_process_is_busy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And makes them when it no longer is; what it doesn't come to is left for the report."""
+    loads = [0.9, 0.9, 0.1]
+    made = threading.Event()
+
+    def make(where: Path, name: str) -> None:
+        assert loads == []
+        made.set()
+
+    monkeypatch.setattr(thumbnails, "make_thumbnail", make)
+    monkeypatch.setattr(thumbnails, "_REST_SECONDS", 0.001)
+    monkeypatch.setattr(thumbnails._Load, "measure", lambda self: loads.pop(0))
+    thread = ThumbnailThread(folder)
+    thread.add(save(folder, "a.png", Image.new("RGB", (9, 9))))
+    made.wait()
+    thread.close()
+    loads[:] = [0.9]
+    thread = ThumbnailThread(folder)
+    monkeypatch.setattr(thumbnails, "_REST_SECONDS", 600.0)
+    thread.add("a.png")
+    thread.close()
+
+
+def test_the_load_is_that_of_all_other_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over a while: of moments it says nothing."""
+    now, process, thread = 10.0, 5.0, 1.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "process_time", lambda: process)
+    monkeypatch.setattr(time, "thread_time", lambda: thread)
+    load = thumbnails._Load()
+    now, process = 10.01, 5.01
+    assert load.measure() == 0.0
+    now, process, thread = 11.0, 6.0, 1.5
+    assert load.measure() == pytest.approx(0.5)
 
 
 def test_a_thread_gives_up_on_what_are_no_images(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
