@@ -1,4 +1,8 @@
-"""One request of a run, from its waiting to be let go until its answer: what only waits can be called back."""
+"""One request of a run, from its waiting to be let go until its answer: what only waits can be called back.
+
+So can anything be that is to be cut off: the tasks of a run are shielded, since between an answer and its row not even
+a cancellation comes, and a request is what may end before its time.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ from aiai_async.bulk.waits import Waits
 
 
 class CalledBack(Exception):
-    """The request was not under way when the run was stopped."""
+    """The request was not under way when the run was stopped, or it was cut off."""
 
 
 class Call:
@@ -26,7 +30,7 @@ class Call:
         waits: is told when it waits.
     """
 
-    __slots__ = ("_client", "_is_counted", "_is_stopping", "_scope", "_waits", "_watch", "sent_at")
+    __slots__ = ("_client", "_is_counted", "_is_stopping", "_scope", "_waits", "_watch", "is_cut", "sent_at")
 
     def __init__(self, client: AsyncImagesClient, waits: Waits | None = None) -> None:
         self._client: Final = client
@@ -36,6 +40,8 @@ class Call:
         self._scope: Final = anyio.CancelScope()
         self._watch: Final = CallWatch(on_begin=self._begin, on_pause=self._note_pause)
         self._is_stopping = False
+        self.is_cut = False
+        """Whether it was cut off, whatever it was at."""
         self.sent_at: float | None = None
         """When its first attempt was let go, in Unix seconds; None where none was."""
 
@@ -61,7 +67,7 @@ class Call:
         """Send the request and wait for its answer.
 
         Raises:
-            CalledBack: it was not under way when the run was stopped.
+            CalledBack: it was not under way when the run was stopped, or it was cut off.
             Exception: what `generate` raises.
         """
         self._check()
@@ -84,6 +90,11 @@ class Call:
         self._is_stopping = True
         if not self._watch.is_under_way:
             self._scope.cancel()
+
+    def cut_off(self) -> None:
+        """End it at once."""
+        self._is_stopping = self.is_cut = True
+        self._scope.cancel()
 
     def _begin(self) -> None:
         self._check()

@@ -1,7 +1,8 @@
 """Makes single items: a key, a request, an answer or an error, its links; each step is durable before the next.
 
-Nothing is sent under a key that is not in the journal; between an answer and its row not even a cancellation comes.
-Which item goes when is `runner`'s, what becomes of it is decided in `items`.
+Nothing is sent under a key that is not in the journal. Between an answer and its row not even a cancellation comes:
+those who run `make` shield it, and `cut_off` ends what may be cut off, requests and downloads. Which item goes when is
+`runner`'s, what becomes of it is decided in `items`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import anyio.to_thread
 import attrs
 
 from aiai_async import AsyncImagesClient, DownloadError, Image, ImagesResponse
+from aiai_async._sinks import SinkFactory
 from aiai_async.bulk.books import Books
 from aiai_async.bulk.calls import Call, CalledBack
 from aiai_async.bulk.folder import OpenJob
@@ -93,6 +95,7 @@ class Maker:
         self._watcher: Final = watcher
         self._calls: Final[dict[int, Call]] = {}
         """The requests that are sent or wait to be, by their items' indexes."""
+        self._downloads: Final[set[anyio.CancelScope]] = set()
         self.fetching = 0
         """Items whose links are being fetched."""
         self.has_sent = False
@@ -106,12 +109,20 @@ class Maker:
         for call in list(self._calls.values()):
             call.stop_waiting()
 
+    def cut_off(self) -> None:
+        """End all requests and downloads at once, and send nothing more; what was answered is still made durable."""
+        self.is_stopping = True
+        for call in list(self._calls.values()):
+            call.cut_off()
+        for download in self._downloads:
+            download.cancel()
+
     def count_waiting(self) -> int:
         """Count the requests that wait to be let go, or for another attempt."""
         return sum(call.is_waiting for call in self._calls.values())
 
     async def make(self, item: Item) -> None:
-        """Send an item and make durable what becomes of it.
+        """Send an item and make durable what becomes of it. To be shielded from cancelling; see `cut_off`.
 
         Raises:
             NotWritten, sqlite3.Error: the journal or the folder can't be written or read.
@@ -121,6 +132,13 @@ class Maker:
             self._books.give_back(item)
             return
         self.has_sent = True
+        try:
+            await self._make(item)
+        except CalledBack:
+            # Of a download: its answer is in the journal.
+            return
+
+    async def _make(self, item: Item) -> None:
         if item.state is State.LINKED:
             answer = answer_of(await self._record_of(item.index), at=time.time())
             is_fetched = await self._fetch_links(item, answer)
@@ -165,7 +183,7 @@ class Maker:
         try:
             response = await call.send(item, key=key, sink=make_sink)
         except CalledBack:
-            if item.state is not State.UNFINISHED and not call.may_have_been_billed:
+            if item.state is not State.UNFINISHED and not call.is_cut and not call.may_have_been_billed:
                 await self._end(item, put_back(item, earlier, at=time.time()), is_put_back=True)
             return
         except Exception as exc:
@@ -190,9 +208,8 @@ class Maker:
             was_sent=call.was_sent,
             may_have_been_billed=call.may_have_been_billed,
         )
-        with anyio.CancelScope(shield=True):
-            await _abort(sinks)
-            await self._end(item, change)
+        await _abort(sinks)
+        await self._end(item, change)
         stops = judge(error, was_sent=call.was_sent).stops
         if stops is not None:
             # It concerns all items.
@@ -206,10 +223,9 @@ class Maker:
             response = attrs.evolve(response, data=tuple(images))
         change = answered(item, response, run=self._run, at=time.time(), sent_at=call.sent_at, received=received)
         kept = {row.part for row in change.rows}
-        if rest := [sink for sink in sinks if sink.name not in kept]:
-            # Of attempts that failed after some of their images were whole.
-            with anyio.CancelScope(shield=True):
-                await _abort(rest)
+        # Of attempts that failed after some of their images were whole.
+        rest = [sink for sink in sinks if sink.name not in kept]
+        await _abort(rest)
         await self._end(item, change, sinks=[sink for sink in sinks if sink not in rest])
         if change.state is State.LINKED:
             linked = attrs.evolve(item, state=State.LINKED, images=change.images, cost=change.cost)
@@ -222,16 +238,14 @@ class Maker:
         """Write an item's request into an image file, where that is asked for; without it, the image is kept."""
         if not self._embeds:
             return image
-        # Between an answer and its row not even a cancellation comes.
-        with anyio.CancelScope(shield=True):
-            try:
-                image = await anyio.to_thread.run_sync(embed_in, image, item.request, limiter=self._limiter)
-            except OSError as error:
-                self._watcher.stop(Reason.DISK, f"{self._job.folder} can't be written: {error}")
-            except Exception as error:
-                # Let out, it would cut off the others, and this one would be lost; all are paid for.
-                words = f"{describe(error)}: a request could not be written into an image"
-                self._watcher.stop(Reason.CONFIGURATION, words)
+        try:
+            image = await anyio.to_thread.run_sync(embed_in, image, item.request, limiter=self._limiter)
+        except OSError as error:
+            self._watcher.stop(Reason.DISK, f"{self._job.folder} can't be written: {error}")
+        except Exception as error:
+            # Let out, it would cut off the others, and this one would be lost; all are paid for.
+            words = f"{describe(error)}: a request could not be written into an image"
+            self._watcher.stop(Reason.CONFIGURATION, words)
         return image
 
     # -- its links
@@ -252,6 +266,8 @@ class Maker:
                 continue
             try:
                 fetched.append(await self._fetch(item, row))
+            except CalledBack:
+                raise
             except Exception as exc:
                 # The others are fetched all the same: links expire.
                 error = exc
@@ -276,9 +292,18 @@ class Maker:
         if row.url is None:
             raise DownloadError("the image is neither here nor behind a link")
         # Each is written at once: of several that are written together none would stay where one can't be.
-        received = await self._client.download(row.url, sink=lambda _: self._make_sink(item, row.k, is_left=False))
+        received = await self._download(row.url, lambda _: self._make_sink(item, row.k, is_left=False))
         image = attrs.evolve(await self._embed(item, received), revised_prompt=row.revised_prompt)
         return to_row(item, row.k, image, received=received.sha256)
+
+    async def _download(self, url: str, sink: SinkFactory) -> Image:
+        with anyio.CancelScope() as scope:
+            self._downloads.add(scope)
+            try:
+                return await self._client.download(url, sink=sink)
+            finally:
+                self._downloads.discard(scope)
+        raise CalledBack
 
     # -- the journal
 

@@ -129,7 +129,7 @@ class Writer:
         self._came.set()
 
     async def write(self, change: Started | Ended, sinks: Sequence[PartSink] = ()) -> None:
-        """Make a change durable; of images, their files have their names then. Not cut off by cancelling.
+        """Make a change durable; of images, their files have their names then. To be shielded from cancelling.
 
         Args:
             change: it.
@@ -146,8 +146,7 @@ class Writer:
             self._came.set()
         group, entry = self._groups[-1], _Entry(change, sinks)
         group.entries.append(entry)
-        with anyio.CancelScope(shield=True):
-            await group.has_ended.wait()
+        await group.has_ended.wait()
         if entry.error is not None:
             raise entry.error
         if group.error is not None:
