@@ -225,9 +225,11 @@ class _OpenSink:
 
     def describe(self) -> Image:
         path = getattr(self.sink, "path", None)
+        if path is not None and not isinstance(path, Path):
+            path = Path(path)
         return Image(
             media_type=sniff_media_type(self._head),
             size_bytes=self._size_bytes,
             sha256=self._sha256.hexdigest(),
-            path=None if path is None else Path(path),
+            path=path,
         )

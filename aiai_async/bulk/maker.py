@@ -84,7 +84,7 @@ class Maker:
     ) -> None:
         self._client: Final = client
         self._job: Final = job
-        self._images: Final = str(job.images)
+        self._base: Final = job.images / "new"
         self._run: Final = run
         self._retry: Final[Retry | None] = retry
         self._embeds: Final = embeds
@@ -224,7 +224,7 @@ class Maker:
         change = answered(item, response, run=self._run, at=time.time(), sent_at=call.sent_at, received=received)
         kept = {row.part for row in change.rows}
         # Of attempts that failed after some of their images were whole.
-        rest = [sink for sink in sinks if sink.name not in kept]
+        rest = [sink for sink in sinks if sink.path.name not in kept]
         await _abort(rest)
         await self._end(item, change, sinks=[sink for sink in sinks if sink not in rest])
         if change.state is State.LINKED:
@@ -232,7 +232,7 @@ class Maker:
             await self._fetch_links(linked, change)
 
     def _make_sink(self, item: Item, k: int, *, is_left: bool) -> PartSink:
-        return PartSink(self._images, f"{item.index:06d}-{k}", limiter=self._limiter, is_left=is_left)
+        return PartSink(self._base, f"{item.index:06d}-{k}", limiter=self._limiter, is_left=is_left)
 
     async def _embed(self, item: Item, image: Image) -> Image:
         """Write an item's request into an image file, where that is asked for; without it, the image is kept."""
