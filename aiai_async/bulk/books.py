@@ -66,6 +66,11 @@ class Books:
         """What the job costs; None until the books are open."""
 
     @property
+    def has_budget(self) -> bool:
+        """Whether there is a limit to anything."""
+        return self._budgets.images.limit is not None or self._budgets.cost.limit is not None
+
+    @property
     def used(self) -> Charge:
         """What is spent, may be, or is taken."""
         return Charge(int(self._budgets.images.used), self._budgets.cost.used)
@@ -185,15 +190,12 @@ class Books:
             estimate = counted.usd
         if is_same:
             return attrs.evolve(item, estimate=estimate)
-        sent = attrs.evolve(
-            item,
-            spent=spent_on(item.state, n=item.n, images=item.images, spent=item.spent),
-            spent_cost=self._money_on(item),
-            estimate=estimate,
-        )
         # What its earlier key may have cost is in what is spent now.
+        spent, spent_cost = spent_on(item.state, n=item.n, images=item.images, spent=item.spent), self._money_on(item)
         self._counts.wake(item.index)
-        return sent
+        if (spent, spent_cost, estimate) == (item.spent, item.spent_cost, item.estimate):
+            return item
+        return attrs.evolve(item, spent=spent, spent_cost=spent_cost, estimate=estimate)
 
     def settle(self, item: Item, change: Ended, *, before: State, is_put_back: bool) -> None:
         """Count what an item cost instead of what it might have.

@@ -63,9 +63,9 @@ class Listeners:
         if self._on_item is not None:
             self._call(lambda: None if self._on_item is None else self._on_item(item, change))
 
-    def progressed_again(self) -> None:
+    def progressed_again(self, *, now: float) -> None:
         """Tell how far the job is, unless that was told a moment ago."""
-        if anyio.current_time() - self._told_at >= _PROGRESS_EVERY:
+        if now - self._told_at >= _PROGRESS_EVERY:
             self.progressed()
 
     def progressed(self) -> None:

@@ -128,12 +128,15 @@ class Writer:
         self._is_closed = True
         self._came.set()
 
-    async def write(self, change: Started | Ended, sinks: Sequence[PartSink] = ()) -> None:
+    async def write(
+        self, change: Started | Ended, sinks: Sequence[PartSink] = (), *, following: Started | None = None
+    ) -> None:
         """Make a change durable; of images, their files have their names then. To be shielded from cancelling.
 
         Args:
             change: it.
             sinks: those of its images; what they left to be written is written first.
+            following: another change, which is durable with it or not at all.
 
         Raises:
             WritingError: an image can't be written; the change is not durable then, and nothing is left of its images.
@@ -144,7 +147,7 @@ class Writer:
         if not self._groups or len(self._groups[-1].entries) >= _MOST_AT_ONCE:
             self._groups.append(_Group())
             self._came.set()
-        group, entry = self._groups[-1], _Entry(change, sinks)
+        group, entry = self._groups[-1], _Entry(change, sinks, following)
         group.entries.append(entry)
         await group.has_ended.wait()
         if entry.error is not None:
@@ -166,7 +169,9 @@ class Writer:
     def _write_now(self, entries: Sequence[_Entry]) -> None:
         for entry in entries:
             entry.finish_files()
-        changes = [entry.change for entry in entries if entry.error is None]
+        written = [entry for entry in entries if entry.error is None]
+        changes = [entry.change for entry in written]
+        changes += [entry.following for entry in written if entry.following is not None]
         stale = self._find_stale(changes)
         if any(row.part is not None and row.received_sha256 is not None for row in _rows_of(changes)):
             # A file with its request in it took the place of the one that came: before the row says which it is.
@@ -237,10 +242,11 @@ class _Group:
 class _Entry:
     """A change on its way, with the files it speaks of."""
 
-    __slots__ = ("change", "error", "sinks")
+    __slots__ = ("change", "error", "following", "sinks")
 
-    def __init__(self, change: Started | Ended, sinks: Sequence[PartSink]) -> None:
+    def __init__(self, change: Started | Ended, sinks: Sequence[PartSink], following: Started | None) -> None:
         self.change: Final = change
+        self.following: Final = following
         self.sinks: Final = sinks
         self.error: WritingError | None = None
         """Why this one is not durable, whatever becomes of the others."""
