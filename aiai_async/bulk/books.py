@@ -58,17 +58,14 @@ class Books:
         self._appraiser: Final = Appraiser(prices)
         self._budgets = Budgets(Budget(max_images), Budget(max_cost))
         self._has_cap: Final = max_cost is not None
+        self.has_budget: Final = max_cost is not None or max_images is not None
+        """Whether there is a limit to anything; else nothing is taken and settled, only what it costs is added up."""
         self._counts: Final = Counts()
         """Empty without a cap on what the job costs."""
         self._taken: Final[dict[int, _Taken]] = {}
         """By index, of the items that have their place and are not sent yet."""
         self.spending: Spending | None = None
         """What the job costs; None until the books are open."""
-
-    @property
-    def has_budget(self) -> bool:
-        """Whether there is a limit to anything."""
-        return self._budgets.images.limit is not None or self._budgets.cost.limit is not None
 
     @property
     def used(self) -> Charge:
@@ -117,7 +114,7 @@ class Books:
     def take(self, item: Item) -> bool:
         """Take what an item may cost more than what is counted for it, if it is left; tell whether it was."""
         taken = self._appraise(item)
-        if self._is_risky(item, taken) or not self._budgets.take(taken.charge):
+        if self.has_budget and (self._is_risky(item, taken) or not self._budgets.take(taken.charge)):
             return False
         if item.state is State.LINKED:
             return True
@@ -141,6 +138,8 @@ class Books:
         """Give back what was taken for an item that was not sent after all."""
         taken = self._taken.pop(item.index, None)
         if taken is None:
+            return
+        if not self.has_budget:
             return
         charge, used = taken.charge, _NOTHING
         if (counted := self._counts.land(item.index)) is not None:
@@ -188,14 +187,17 @@ class Books:
         if (counted := self._counts.flying.get(item.index)) is not None and estimate is not None:
             # It may be known by now that such images cost more.
             estimate = counted.usd
-        if is_same:
-            return attrs.evolve(item, estimate=estimate)
+        if is_same or item.state not in PAID_STATES:
+            return item if estimate == item.estimate else attrs.evolve(item, estimate=estimate)
+        sent = attrs.evolve(
+            item,
+            spent=spent_on(item.state, n=item.n, images=item.images, spent=item.spent),
+            spent_cost=self._money_on(item),
+            estimate=estimate,
+        )
         # What its earlier key may have cost is in what is spent now.
-        spent, spent_cost = spent_on(item.state, n=item.n, images=item.images, spent=item.spent), self._money_on(item)
         self._counts.wake(item.index)
-        if (spent, spent_cost, estimate) == (item.spent, item.spent_cost, item.estimate):
-            return item
-        return attrs.evolve(item, spent=spent, spent_cost=spent_cost, estimate=estimate)
+        return sent
 
     def settle(self, item: Item, change: Ended, *, before: State, is_put_back: bool) -> None:
         """Count what an item cost instead of what it might have.
@@ -206,6 +208,12 @@ class Books:
             before: how it is counted until now.
             is_put_back: whether it was not sent after all.
         """
+        if self.has_budget:
+            self._settle(item, change, before)
+        if before is State.UNFINISHED and not is_put_back:
+            self._note(item, change)
+
+    def _settle(self, item: Item, change: Ended, before: State) -> None:
         counted = self._counts.land(item.index) if before is State.UNFINISHED else None
         taken = Charge(
             spent_on(before, n=item.n, images=item.images if before is State.LINKED else 0, spent=item.spent),
@@ -231,8 +239,6 @@ class Books:
             money_on(change.state, cost=change.cost, estimate=estimate, spent_cost=spent_cost),
         )
         self._budgets.settle(taken=taken, used=used)
-        if before is State.UNFINISHED and not is_put_back:
-            self._note(item, change)
 
     def _note(self, item: Item, change: Ended) -> None:
         if change.cost is not None:

@@ -37,6 +37,9 @@ _STATUSES_FOR_NOW: Final = frozenset({408, 409, 425, 429})
 class State(enum.Enum):
     """Where an item stands; the values are those of the journal and of `errors.jsonl`."""
 
+    # An enumeration's own is written in Python, and items are counted by state.
+    __hash__ = object.__hash__
+
     PENDING = "pending"
     """Nothing was sent for it."""
     UNFINISHED = "unfinished"
