@@ -1,0 +1,182 @@
+"""Changes that are written together: what concerns one hurts no other, and small images are written with their rows."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from aiai_async import _files
+from aiai_async.bulk import BulkJob, Progress
+from aiai_async.bulk.items import State, WritingError
+from aiai_async.bulk.journal import Journal
+from aiai_async.bulk.records import Ended, ImageRow, Started
+from aiai_async.bulk.sink import PartSink
+from aiai_async.bulk.writer import NotWritten, Reserve, Writer
+
+from .fakes import FakeTransport, answer_to, client_of, names_in, read_lines, rows_of
+from .test_drafts import make_draft, row
+
+
+@asynccontextmanager
+async def writing(tmp_path: Path) -> AsyncIterator[tuple[Writer, Journal, Path]]:
+    """A writer at work, for a job of five items."""
+    make_draft(tmp_path / "job.sqlite", [row(line, f"p{line}") for line in range(1, 6)])
+    journal = Journal(tmp_path / "job.sqlite")
+    images = tmp_path / "images"
+    images.mkdir()
+    writer = Writer(
+        journal,
+        images,
+        reserve=Reserve(tmp_path),
+        limiter=anyio.CapacityLimiter(2),
+        on_group=lambda: None,
+    )
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(writer.run)
+        yield writer, journal, images
+        writer.close()
+    journal.close()
+
+
+async def receive(images: Path, index: int, *, size_bytes: int = 10, is_left: bool = True) -> PartSink:
+    """Take an image in."""
+    sink = PartSink(images / "new", f"{index}-0", limiter=anyio.CapacityLimiter(1), is_left=is_left)
+    await sink.write(bytes(size_bytes))
+    await sink.finish()
+    return sink
+
+
+def done(index: int, sink: PartSink) -> Ended:
+    """The end of an item with one image."""
+    image = ImageRow(k=0, name=f"{index}.png", part=sink.path.name, sha256="s", size_bytes=10)
+    return Ended(index=index, state=State.DONE, at=1.0, images=1, rows=(image,), is_answer=True, is_first=True)
+
+
+async def test_small_images_are_left_to_the_writer(tmp_path: Path) -> None:
+    """Nothing is on the disk before; larger ones, and those that are not to be left, are whole when they came."""
+    async with writing(tmp_path) as (writer, journal, images):
+        small = await receive(images, 0)
+        assert os.listdir(images) == []
+        large = await receive(images, 1, size_bytes=200_000)
+        assert os.listdir(images) == [large.path.name] and large.path.stat().st_size == 200_000
+        now = await receive(images, 2, is_left=False)
+        assert now.path.stat().st_size == 10
+        async with anyio.create_task_group() as tasks:
+            for index, sink in enumerate((small, large, now)):
+                tasks.start_soon(writer.write, done(index, sink), [sink])
+        assert sorted(os.listdir(images)) == ["0.png", "1.png", "2.png"]
+        assert journal.count()[State.DONE] == 3
+
+
+async def test_an_image_that_cant_be_written_hurts_no_other(tmp_path: Path) -> None:
+    """Its item has no row, nor has what was to follow it; of its files nothing is left."""
+    async with writing(tmp_path) as (writer, journal, images):
+        sinks = [await receive(images, index) for index in range(3)]
+        sinks[1].path.mkdir()
+        following = Started(index=4, key="k", run=1, spent=0, at=1.0)
+        failed: list[int] = []
+
+        async def write(index: int) -> None:
+            try:
+                await writer.write(
+                    done(index, sinks[index]), [sinks[index]], following=following if index == 1 else None
+                )
+            except WritingError as error:
+                assert isinstance(error.cause, FileExistsError)
+                failed.append(index)
+
+        async with anyio.create_task_group() as tasks:
+            for index in range(3):
+                tasks.start_soon(write, index)
+        assert failed == [1]
+        sinks[1].path.rmdir()
+        assert sorted(os.listdir(images)) == ["0.png", "2.png"]
+        assert journal.count() == {State.DONE: 2, State.PENDING: 3}
+
+
+async def test_a_change_and_what_follows_it_are_durable_together(tmp_path: Path) -> None:
+    """And after the run nothing is taken."""
+    async with writing(tmp_path) as (writer, journal, images):
+        sink = await receive(images, 0)
+        await writer.write(done(0, sink), [sink], following=Started(index=4, key="k", run=1, spent=0, at=1.0))
+        assert journal.count() == {State.DONE: 1, State.UNFINISHED: 1, State.PENDING: 3}
+        assert journal.record_of(4).item.key == "k"
+        writer.close()
+        with pytest.raises(NotWritten):
+            await writer.write(Started(index=3, key="k", run=1, spent=0, at=1.0))
+
+
+async def test_what_follows_is_sent_when_the_files_before_have_their_names(tmp_path: Path) -> None:
+    """An item holds its place until then, and its successor waits for it."""
+    names: list[list[str]] = []
+
+    def answer(body: dict[str, Any]) -> Any:
+        names.append(names_in(tmp_path / "job"))
+        return answer_to(body)
+
+    async with client_of(FakeTransport(answer)) as client:
+        result = await BulkJob([f"p {n}" for n in range(5)], tmp_path / "job", client, concurrency=1).run()
+    assert result.exit_code == 0
+    assert names == [[f"{index:06d}-p-{index}-0.png" for index in range(count)] for count in range(5)]
+
+
+async def test_a_stop_while_a_key_is_written_with_the_end_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The item is not sent, and is as if it had never been taken up."""
+    transport = FakeTransport()
+    async with client_of(transport) as client:
+        job = BulkJob(["a", "b", "c"], tmp_path / "job", client, concurrency=1)
+        loop, original = asyncio.get_running_loop(), _files.sync
+        is_stopped = threading.Event()
+
+        def stop() -> None:
+            job.stop()
+            is_stopped.set()
+
+        def sync(descriptor: int) -> None:
+            original(descriptor)
+            if transport.bodies and not is_stopped.is_set():
+                # While the first image is written.
+                loop.call_soon_threadsafe(stop)
+                is_stopped.wait()
+
+        monkeypatch.setattr(_files, "sync", sync)
+        seen: list[Progress] = []
+        result = await job.run(on_progress=seen.append)
+    assert (result.reason, result.done, len(transport.bodies)) == ("stopped", 1, 1)
+    assert [state for _, state in rows_of(tmp_path / "job")] == ["done", "pending", "pending"]
+    assert max(progress.in_flight for progress in seen) <= 1
+
+
+async def test_an_end_that_cant_be_written_leaves_what_was_to_follow_pending(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The image is unknown, the job stops, and the next run goes on."""
+    transport = FakeTransport()
+    original = os.open
+
+    def refuse(path: Any, *arguments: Any, **options: Any) -> int:
+        if str(path).endswith(".part") and "new.000001-0" in str(path):
+            raise OSError(errno.EIO, "Input/output error")
+        return original(path, *arguments, **options)
+
+    async with client_of(transport) as client:
+        job = BulkJob(["a", "b", "c"], tmp_path / "job", client, concurrency=1)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "open", refuse)
+            result = await job.run()
+        assert (result.reason, result.done, result.unknown, result.counts["pending"]) == ("disk", 1, 1, 1)
+        (unknown, _) = read_lines(result.errors_path)
+        assert "made and paid for" in unknown["error"]
+        result = await job.run()
+    assert (result.done, result.unknown, len(transport.bodies)) == (2, 1, 3)
