@@ -1,7 +1,8 @@
 """Jobs of any number of images, on the disk: `BulkJob` makes them, and goes on after a crash as if there was none.
 
     job, result     the front door, and what comes out of it
-    runner, maker, calls, listeners     which item goes when; sending it, and waiting for the client; who is told of it
+    runner, watcher, listeners  which item goes when; who is told of it
+    maker, calls, links         sending an item, the only ones that wait for the client
     folder, drafts, inputs, rows, tables    opening: whose job it is, its rows checked, its rows read
     writer, sink, recovery      the order of writes, and what a crash leaves of it
     provenance                  what an image was made from, beside it and in it

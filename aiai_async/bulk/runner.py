@@ -307,7 +307,7 @@ class Runner:
                 if item is None or self._in_flight < self._concurrency or len(self._ready) <= self._left:
                     self._wake()
 
-    # -- what became of it; see `maker.Watcher`
+    # -- what became of it; see `watcher`
 
     def started(self, item: Item) -> None:
         """Count an item that is sent next."""
@@ -326,7 +326,7 @@ class Runner:
             self._listeners.ended(item, change)
 
     def follow(self) -> Item | None:
-        """Give an item to take the place of one that is about to end; see `maker.Watcher`."""
+        """Give an item to take the place of one that is about to end; see `watcher`."""
         if self._is_stopped or not self._ready or self._books.has_budget:
             # Of a budget the end may give back something, or tell that images cost more.
             return None
