@@ -93,7 +93,8 @@ class Reading:
                 found = self._connection.execute(query, (*values, after)).fetchall()
             for _, joined in groupby(found, itemgetter(0)):
                 rows = list(joined)
-                images = tuple(to_image_row(row[RECORD_COUNT:]) for row in rows if row[RECORD_COUNT] is not None)
+                # The first column of an image is never NULL, but that of an item without images is.
+                images = tuple([to_image_row(row[RECORD_COUNT:]) for row in rows if row[RECORD_COUNT] is not None])
                 yield to_record(rows[0][:RECORD_COUNT], images)
             if not found:
                 return

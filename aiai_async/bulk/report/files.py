@@ -29,7 +29,7 @@ from aiai_async.bulk.report.page import MOST_PLAIN, Rows, make_plain_entry, name
 from aiai_async.bulk.report.pieces import Pieces
 from aiai_async.bulk.report.plots import plots_of
 from aiai_async.bulk.report.summary import Summary, find_limit, to_limits
-from aiai_async.bulk.report.thumbnails import GONE, PLAIN, Made, explain_absence, look_at, make_thumbnails, tidy
+from aiai_async.bulk.report.thumbnails import GONE, PLAIN, THUMBS, Made, explain_absence, look_at, make_thumbnails, tidy
 from aiai_async.bulk.report.timeline import Timeline
 
 _LOCK: Final = "report.lock"
@@ -182,6 +182,7 @@ class _Reader:
 
     def __init__(self, folder: Path, history: History) -> None:
         self._folder: Final = folder
+        self._has_thumbnails: Final = (folder / THUMBS).is_dir()
         self._pieces: Final = Pieces(folder)
         self._models: Final[dict[str, int]] = {}
         self._plain: Final[list[Markup]] = []
@@ -199,7 +200,7 @@ class _Reader:
         for row in record.rows:
             if row.name is None:
                 continue
-            look = look_at(self._folder, row.name)
+            look = look_at(self._folder, row.name, has_thumbnails=self._has_thumbnails)
             looks.append(look)
             self.shown_whole += look == PLAIN
             self.size_bytes += 0 if look == GONE else row.size_bytes or 0

@@ -91,13 +91,21 @@ def thumbnail_of(folder: Path, name: str) -> Path:
     return folder / THUMBS / f"{name}{_SUFFIX}"
 
 
-def look_at(folder: Path, name: str) -> int:
-    """Tell how an image can be shown: `THUMB`, `PLAIN` or `GONE`."""
+def look_at(folder: Path, name: str, *, has_thumbnails: bool = True) -> int:
+    """Tell how an image can be shown: `THUMB`, `PLAIN` or `GONE`.
+
+    Args:
+        folder: the job's.
+        name: of the image.
+        has_thumbnails: whether there is any thumbnail.
+    """
     # Paths as text: a job may have a million images, and each is looked at twice.
     try:
         image = os.stat(f"{folder}/{IMAGES}/{name}")
     except OSError:
         return GONE
+    if not has_thumbnails:
+        return PLAIN
     try:
         thumbnail = os.stat(f"{folder}/{THUMBS}/{name}{_SUFFIX}")
     except OSError:
