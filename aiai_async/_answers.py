@@ -13,11 +13,12 @@ from aiai_async._frozen import frozen
 from aiai_async._schemas import Image
 from aiai_async._sinks import MemoryReceiver, SinkFactory, SinkReceiver
 from aiai_async.wire import codec
-from aiai_async.wire.images import MAX_IMAGE_BYTES, ImageScanner
+from aiai_async.wire.images import MAX_IMAGE_BYTES, ImageEnd, ImageScanner, ImageStart
 from aiai_async.wire.problems import MAX_ERROR_BYTES
 
 # Below that the answer is read whole: one parse of it costs less than the page faults of decoding it in pieces.
 _SMALL_BYTES: Final = 512_000
+_SMALL_BYTES_AT_ONCE: Final = 1 << 16
 # What tells, while a small answer comes, that an image does.
 _IMAGE: Final = b'"b64_json"'
 
@@ -122,6 +123,8 @@ class AnswerReader:
     async def _read_in_pieces(self) -> ParsedAnswer:
         # No caller may hold on to a piece: it has up to 256 KiB, for as long as the answer is read.
         piece = await self._response.read()
+        if self._sink is not None and len(piece) == self._length and self._length < _SMALL_BYTES_AT_ONCE:
+            return await self._pass_on(piece, self._sink)
         scanner = ImageScanner()
         receiver = self._make_receiver()
         size_bytes = 0
@@ -151,6 +154,26 @@ class AnswerReader:
         if not has_begun:
             raise codec.refuse_text(self.text)
         return ParsedAnswer(codec.parse_answer(self.text), receiver.images)
+
+    async def _pass_on(self, text: bytes, sink: SinkFactory) -> ParsedAnswer:
+        """Give a small answer that came in one piece to sinks: to parse it takes a third of the scanner's steps."""
+        self.text = text
+        while await self._response.read():
+            # Its end is read in any case.
+            pass
+        parsed = self._parse_whole()
+        receiver = SinkReceiver(sink)
+        self._clock.pause()
+        try:
+            for place, image in zip(codec.find_places(parsed.tree), parsed.images, strict=True):
+                assert image.content is not None
+                await receiver.take((ImageStart(place), image.content, ImageEnd()))
+        except BaseException:
+            self._clock.stop()
+            await receiver.abort()
+            raise
+        self._clock.note_progress()
+        return ParsedAnswer(parsed.tree, receiver.images)
 
     async def _check_beginning(self, text: bytes) -> bool:
         """Tell whether the body begins like an answer; False where nothing but white space has come.

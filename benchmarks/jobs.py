@@ -31,7 +31,7 @@ class Response:
     """The same answer each time."""
 
     status = 200
-    headers = Headers([("content-type", "application/json")])
+    headers = Headers([("content-type", "application/json"), ("content-length", str(len(ANSWER)))])
 
     def __init__(self) -> None:
         self._pieces = [ANSWER]

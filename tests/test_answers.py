@@ -327,6 +327,37 @@ class TestSinks:
             assert (image.size_bytes, image.media_type) == (len(content), "image/png")
         assert sorted(path.name for path in tmp_path.iterdir()) == ["0.png", "1.png"]
 
+    async def test_small_answers_go_the_same_way_in_one_piece_as_in_many(self) -> None:
+        """Also where the first element of `data` has no image: sinks are asked for by its place."""
+
+        class Noting:
+            def __init__(self, place: int) -> None:
+                self.place = place
+                steps.append(f"began {place}")
+
+            async def write(self, data: bytes) -> None:
+                written[self.place] = written.get(self.place, b"") + data
+
+            async def finish(self) -> None:
+                steps.append(f"finished {self.place}")
+
+            async def abort(self) -> None:
+                steps.append(f"aborted {self.place}")
+
+        other = PNG + b"another one"
+        items = [{"note": "none"}, {"b64_json": B64}, {"b64_json": base64.b64encode(other).decode()}]
+        body = json.dumps({"data": items, "usage": {"total_tokens": 7}}).encode()
+        for answer in (http_answer(200, body), chunked(body, 500)):
+            steps, written = list[str](), dict[int, bytes]()
+            response = await ask(answer, n=3, sink=Noting)
+            assert steps == ["began 1", "finished 1", "began 2", "finished 2"]
+            assert written == {1: PNG, 2: other}
+            assert [image.content for image in response.data] == [None, None]
+            assert [image.sha256 for image in response.data] == [
+                hashlib.sha256(content).hexdigest() for content in (PNG, other)
+            ]
+            assert response.usage is not None and response.usage.total_tokens == 7
+
     async def test_each_attempt_asks_anew_after_an_abort(self) -> None:
         log: list[str] = []
 

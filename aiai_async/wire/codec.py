@@ -150,6 +150,11 @@ def take_images(tree: Mapping[str, object]) -> list[Image]:
     return images
 
 
+def find_places(tree: Mapping[str, object]) -> list[int]:
+    """Give the places in `data` of the images that `take_images` took."""
+    return [place for place, item in enumerate(_list(tree.get("data"))) if _dict(item).get("b64_json")]
+
+
 def read_answer(
     tree: Mapping[str, object],
     images: Sequence[Image],
