@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import stat
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from aiai_async.bulk.costs import Outlay
+from aiai_async.bulk.costs import Outlay, count_bytes
 from aiai_async.bulk.errors import JobError
 
 VERSION: Final = 2
@@ -115,9 +116,12 @@ def add_up(connection: sqlite3.Connection, where: str = "1", values: Sequence[ob
         where: which items.
         values: what stands for the marks in that.
     """
+    connection.create_function("count_bytes", 1, lambda request: count_bytes(json.loads(request)), deterministic=True)
     found = connection.execute(
         f"SELECT {SETTINGS}, coalesce(json_extract(request, '$.partial_images'), 0), count(*), sum(n),"
-        " sum(n * length(CAST(json_extract(request, '$.prompt') AS BLOB)))"
+        # SQLite's text of a prompt ends at its first zero byte, which JSON writes as \u0000.
+        " sum(n * CASE WHEN instr(request, '\\u0000') THEN count_bytes(request)"
+        " ELSE length(CAST(json_extract(request, '$.prompt') AS BLOB)) END)"
         f" FROM items WHERE {where} GROUP BY 1, 2, 3, 4",
         values,
     ).fetchall()

@@ -7,7 +7,7 @@ import sqlite3
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aiai_async import PRICES_DATE, ModelPrices, estimate_cost
@@ -30,6 +30,9 @@ requests = st.fixed_dictionaries(
 
 
 @settings(max_examples=40, deadline=None)
+@example(
+    rows=[{"prompt": "a\x00" + "b" * 1000, "model": "gpt-image-1"}, {"prompt": "a\\u0000b", "model": "gpt-image-1"}]
+)
 @given(rows=st.lists(requests, min_size=1, max_size=12))
 def test_rows_add_up_to_the_sum_of_their_estimates(tmp_path_factory: pytest.TempPathFactory, rows: list[Any]) -> None:
     """By the settings that prices depend on, in SQL, as one by one in Python."""
