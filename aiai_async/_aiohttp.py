@@ -23,7 +23,7 @@ import anyio
 import attrs
 from yarl import URL
 
-from aiai_async._connector import AddressRefused, Body, Connector, check_literal, trace_connects
+from aiai_async._connector import AddressRefused, Connector, RequestBody, check_literal, trace_connects
 from aiai_async._direct import MAX_BODY_BYTES, DirectAnswer, DirectLine, NothingSent
 from aiai_async._errors import APIConnectionError, APITimeoutError, ConfigurationError
 from aiai_async._exchange import AddressForbidden, AddressRule, TransportRequest
@@ -79,7 +79,7 @@ class Pool:
         if request.address_rule is not None:
             check_literal(route.origin, request.address_rule)
         line = route.line if _is_short(request) and not _is_watched(session) else None
-        body = Body(request.body, request) if line is None and request.body is not None else None
+        body = RequestBody(request.body, request) if line is None and request.body is not None else None
         connection = None
         self.under_way += 1
         try:

@@ -201,6 +201,7 @@ def read_changes(changes: Mapping[str, object]) -> dict[str, Any]:
 
 def collect(
     prompt: str | ImageRequest,
+    *,
     model: str | None,
     n: int | None,
     size: Size | None,

@@ -98,7 +98,7 @@ class Attempts:
         self._now: Final = loop.time
         self._started_at = self._now()
         self._deadlines: Final = Deadlines(options.timeout, started_at=self._started_at)
-        self.in_time: Final = Watchdog(loop, self._deadlines, shared.watches.of(loop))
+        self.in_time: Final = Watchdog(loop, self._deadlines, shared.deadline_timers.of(loop))
         """Runs a block until the next deadline."""
         self._watch: Final = CALL_WATCH.get()
         self._suspended_at = self._started_at

@@ -309,19 +309,19 @@ class AsyncImagesClient:
             extra_headers = hide_values(extra_headers)
         fields = collect(
             prompt,
-            model,
-            n,
-            size,
-            background,
-            moderation,
-            quality,
-            style,
-            output_format,
-            output_compression,
-            response_format,
-            partial_images,
-            user,
-            stream,
+            model=model,
+            n=n,
+            size=size,
+            background=background,
+            moderation=moderation,
+            quality=quality,
+            style=style,
+            output_format=output_format,
+            output_compression=output_compression,
+            response_format=response_format,
+            partial_images=partial_images,
+            user=user,
+            stream=stream,
         )
         plan = self._options.plans.find(fields)
         if not isinstance(stream, bool):

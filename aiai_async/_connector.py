@@ -30,7 +30,7 @@ _SOCKETS_MADE: Final[ContextVar[list[tuple[float, socket.socket]] | None]] = Con
 """The sockets of the connection that is being made, each with the time when it was."""
 
 
-class Model(aiohttp.ClientRequest):
+class Target(aiohttp.ClientRequest):
     """A request that is never sent: the connector reads from it where to connect to."""
 
     asking: TransportRequest | None = None
@@ -45,7 +45,7 @@ class Model(aiohttp.ClientRequest):
         return self._key
 
 
-class Body(aiohttp.payload.BytesPayload):
+class RequestBody(aiohttp.payload.BytesPayload):
     """The body of a request, that tells it when it was written.
 
     Args:
@@ -104,9 +104,9 @@ class Connector(aiohttp.TCPConnector):
 
 
 def _find_asking(req: aiohttp.ClientRequest) -> TransportRequest | None:
-    if isinstance(req, Model):
+    if isinstance(req, Target):
         return req.asking
-    return req.body.request if isinstance(req.body, Body) else None
+    return req.body.request if isinstance(req.body, RequestBody) else None
 
 
 def _disown_if_gone(made: socket.socket) -> None:

@@ -7,6 +7,7 @@ session; see `_aiohttp`.
 from __future__ import annotations
 
 import asyncio
+import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +15,7 @@ import aiohttp
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-from aiai_async._connector import Model
+from aiai_async._connector import Target
 from aiai_async._exchange import TransportRequest
 from aiai_async._secret import SecretText
 
@@ -38,6 +39,8 @@ _SHORT_DIGITS: Final = 4
 _MOST_TOGETHER: Final = 16
 """So many requests go out together at most."""
 
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
 # Of what aiohttp would send by itself; the rest is in each request.
 _OWN_FIELDS: Final = ("host", "accept-encoding")
 
@@ -59,7 +62,7 @@ class DirectLine:
         ssl: how to check the server's certificate, as aiohttp understands it.
     """
 
-    __slots__ = ("_connector", "_end_of_line", "_fields", "_model", "_outbox")
+    __slots__ = ("_connector", "_end_of_line", "_fields", "_outbox", "_target")
 
     def __init__(
         self,
@@ -74,8 +77,8 @@ class DirectLine:
         self._outbox: list[tuple[ResponseHandler, SecretText, TransportRequest]] = []
         """What is to be sent in this turn of the loop."""
         loop = asyncio.get_running_loop()
-        self._model: Final = Model("POST", url, data=b"", ssl=ssl, loop=loop, session=session)
-        sent = self._model.headers
+        self._target: Final = Target("POST", url, data=b"", ssl=ssl, loop=loop, session=session)
+        sent = self._target.headers
         self._fields: Final[dict[str, str]] = {name: sent[name] for name in _OWN_FIELDS if name in sent}
         self._end_of_line: Final = f" {url.raw_path_qs} HTTP/1.1"
 
@@ -85,14 +88,14 @@ class DirectLine:
         Raises:
             aiohttp.ClientError: there is none.
         """
-        self._model.asking = request
+        self._target.asking = request
         try:
-            return await self._connector.connect(self._model, traces=[], timeout=timeout)
+            return await self._connector.connect(self._target, traces=[], timeout=timeout)
         except TimeoutError as error:
-            raise aiohttp.ConnectionTimeoutError(f"no connection to {self._model.url.host} in time") from error
+            raise aiohttp.ConnectionTimeoutError(f"no connection to {self._target.url.host} in time") from error
         finally:
             # It holds the call, which is over some day.
-            self._model.asking = None
+            self._target.asking = None
 
     async def exchange(
         self, connection: Connection, request: TransportRequest, *, read_bufsize: int, is_one_of_many: bool
@@ -151,8 +154,12 @@ class DirectLine:
             transport = protocol.transport
             if transport is None or transport.is_closing():
                 protocol.set_exception(NothingSent())
-            else:
+                continue
+            try:
                 _send(transport, head, request)
+            except Exception as error:
+                # It is this request's; the others are to go all the same.
+                protocol.set_exception(error)
 
     def _write_head(self, request: TransportRequest) -> SecretText:
         fields = {**self._fields, **request.headers, "content-length": str(len(request.body or b""))}
@@ -160,6 +167,9 @@ class DirectLine:
         breaks = len(fields) + 2
         if head.count("\n") != breaks or head.count("\r") != breaks or "\0" in head:
             raise ValueError("a header field holds a line break or a zero byte")
+        if not head.isascii() and _SURROGATE.search(head):
+            # Found here, and not where it is sent together with others.
+            raise ValueError("a header field holds a lone surrogate, which can't be encoded")
         return head
 
 

@@ -454,6 +454,8 @@ class _Desk:
             for queue in self._queues.values():
                 if queue.origin == origin:
                     queue.admission.note_connect(seconds)
+                    if queue.waiters.count:
+                        queue.pump()
 
     def share_room(self) -> None:
         """Let a queue use a connection that was left: they take turns, so that none keeps others waiting for ever."""

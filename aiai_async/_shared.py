@@ -18,7 +18,7 @@ from aiai_async._loops import PerLoop
 from aiai_async._plans import Plans
 from aiai_async._scheduler import Scheduler
 from aiai_async._secret import Redactor, Secret, find_password, is_sensitive_header
-from aiai_async._watchdog import Watch
+from aiai_async._watchdog import DeadlineTimer
 from aiai_async.policy.deadlines import Timeout
 from aiai_async.policy.retry import RetryPolicy
 from aiai_async.wire.endpoint import Endpoint
@@ -147,12 +147,12 @@ class Shared:
         scheduler: says when they may go.
     """
 
-    __slots__ = ("is_closed", "scheduler", "transport", "watches")
+    __slots__ = ("deadline_timers", "is_closed", "scheduler", "transport")
 
     def __init__(self, transport: Transport, scheduler: Scheduler) -> None:
         self.transport: Final = transport
         self.scheduler: Final = scheduler
-        self.watches: Final = PerLoop(Watch)
+        self.deadline_timers: Final = PerLoop(DeadlineTimer)
         self.is_closed = False
 
     def check_open(self) -> None:

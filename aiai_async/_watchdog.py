@@ -13,7 +13,7 @@ from typing import Final
 from aiai_async.policy.deadlines import Deadlines
 
 
-class Watch:
+class DeadlineTimer:
     """The timer of one event loop's watchdogs.
 
     A timer for each of them, which is nearly always cancelled, takes 4 us a call. This one is for the first deadline of
@@ -68,15 +68,15 @@ class Watchdog:
     Args:
         loop: the running event loop.
         deadlines: say when; `move` is to be called where they were moved.
-        watch: the loop's timer.
+        timer: the loop's.
     """
 
-    __slots__ = ("_before", "_cut_soon", "_cuts", "_task", "_watch", "deadlines", "loop")
+    __slots__ = ("_before", "_cut_soon", "_cuts", "_task", "_timer", "deadlines", "loop")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, deadlines: Deadlines, watch: Watch) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, deadlines: Deadlines, timer: DeadlineTimer) -> None:
         self.loop: Final = loop
         self.deadlines: Final = deadlines
-        self._watch: Final = watch
+        self._timer: Final = timer
         self._task: asyncio.Task[object] | None = None
         """What runs the block; None: none runs."""
         self._cut_soon: asyncio.Handle | None = None
@@ -91,7 +91,7 @@ class Watchdog:
         assert self._task is None
         self._task = task
         self._before = task.cancelling()
-        self._watch.add(self)
+        self._timer.add(self)
         return self
 
     def __exit__(
@@ -110,8 +110,8 @@ class Watchdog:
 
     def move(self) -> None:
         """Take note that the deadlines were moved."""
-        if self.deadlines.at < self._watch.due_at and self._task is not None and not self._cuts:
-            self._watch.add(self)
+        if self.deadlines.at < self._timer.due_at and self._task is not None and not self._cuts:
+            self._timer.add(self)
 
     def go_on(self) -> None:
         """Take note that the block does, with its deadlines moved: code of the caller's may have swallowed its end."""
@@ -128,7 +128,7 @@ class Watchdog:
 
     def rest(self) -> None:
         """Watch no more: what is left of the block is bounded otherwise."""
-        self._watch.remove(self)
+        self._timer.remove(self)
         if self._cut_soon is not None:
             self._cut_soon.cancel()
             self._cut_soon = None

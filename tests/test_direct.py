@@ -133,6 +133,24 @@ class TestExchanges:
             await pool.aclose()
         assert (server.requests, pool.under_way) == ([], 0)
 
+    async def test_what_goes_wrong_with_one_leaves_the_others_of_its_turn_alone(self) -> None:
+        pool = Pool(connector_factory=None, trace_configs=())
+
+        def fail() -> None:
+            raise RuntimeError("mine")
+
+        async with ScriptedServer(OK) as server:
+            pool.under_way += 100
+            sends = [pool.send(to(server, on_sent=fail if number == 1 else list)) for number in range(4)]
+            results = await asyncio.gather(*sends, return_exceptions=True)
+            assert [isinstance(each, RuntimeError) for each in results] == [False, True, False, False]
+            for each in results:
+                if not isinstance(each, BaseException):
+                    each.close()
+            with pytest.raises(ValueError, match="a lone surrogate"):
+                await pool.send(to(server, headers={"x-a": "\ud800"}))
+            await pool.aclose()
+
     async def test_interim_answers_are_passed_over(self) -> None:
         hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n"
         async with ScriptedServer(b"HTTP/1.1 100 Continue\r\n\r\n" + hints + OK) as server:

@@ -8,7 +8,7 @@ import contextlib
 import anyio
 import pytest
 
-from aiai_async._watchdog import Watch, Watchdog
+from aiai_async._watchdog import DeadlineTimer, Watchdog
 from aiai_async.policy.deadlines import Deadlines, Timeout
 from tests.virtual import elapsed, loop, on_virtual_clock
 
@@ -16,7 +16,7 @@ from tests.virtual import elapsed, loop, on_virtual_clock
 def make(total: float | None = 10, first_byte: float | None = None) -> tuple[Watchdog, Deadlines]:
     """A watchdog of the running loop, and the deadlines that it looks at."""
     deadlines = Deadlines(Timeout(total=total, first_byte=first_byte), started_at=loop().time())
-    return Watchdog(loop(), deadlines, Watch()), deadlines
+    return Watchdog(loop(), deadlines, DeadlineTimer()), deadlines
 
 
 def cancels() -> int:
@@ -50,7 +50,7 @@ async def test_a_block_in_time_is_left_alone() -> None:
 @on_virtual_clock
 async def test_one_timer_serves_many_blocks() -> None:
     """It wakes for the first of their deadlines."""
-    watch, ended = Watch(), dict[float, float]()
+    watch, ended = DeadlineTimer(), dict[float, float]()
 
     async def run(total: float) -> None:
         deadlines = Deadlines(Timeout(total=total), started_at=loop().time())

@@ -49,11 +49,11 @@ class Account:
             self._seen.pop(budget, None)
             self._votes.pop(budget, None)
 
-    def warn(self, queue: Admission) -> None:
+    def warn(self, queue: Admission, now: float) -> None:
         """Note that a queue was refused: the others go gently, since it may be their limit too."""
         for each in self._queues:
             if each is not queue:
-                each.ramp.restart()
+                each.ramp.restart(now)
 
     def compare(self, budget: Budget, *, remaining: float, expected: float) -> None:
         """Find out whether a limit is one with another model's: where it is, both queues get the same budget.

@@ -358,6 +358,7 @@ class Admission:
 
     def _lock(self, cause: Cause, wait: float | None, now: float, *, name: str | None, is_foretold: bool) -> None:
         """Begin a lockout."""
+        self.ramp.settle(now)
         self._reacted = self.account.number
         self._canary = None
         if name is not None and not is_foretold and unit_of(name) != "tokens":
@@ -368,9 +369,9 @@ class Admission:
         self.lockout = Lockout(
             cause, now=now, wait=wait, search=lambda at: self.rates.search(now, at), name=name, is_lesson=is_lesson
         )
-        self.ramp.restart()
+        self.ramp.restart(now)
         if cause == "rate":
-            self.account.warn(self)
+            self.account.warn(self, now)
         self._blocked_since = now
         is_unexplained = is_lesson and name is None and wait is None and not self.rates.is_full
         if cause == "concurrency" or is_unexplained:

@@ -147,13 +147,18 @@ class Ramp:
             return
         unheard.heard = True
         self.count -= 1
+        queue = self._queue
+        while queue and queue[0].heard:
+            # At once: it holds what was asked for, and this client may be idle for hours.
+            queue.popleft()
         if admitted:
             took = now - unheard.let_go_at
             self._answer = took if self._answer == math.inf else self._answer + _WEIGHT * (took - self._answer)
             self._admit()
 
-    def restart(self) -> None:
-        """Begin anew after a refusal."""
+    def restart(self, now: float) -> None:
+        """Begin anew after a refusal; what was silent for long enough until then counts no more."""
+        self.settle(now)
         self.width = 1.0
 
     def settle(self, now: float) -> None:

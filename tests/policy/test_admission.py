@@ -226,6 +226,19 @@ class TestRamp:
 
 
 class TestPause:
+    def test_one_goes_first_after_it_however_many_were_silent_before(self) -> None:
+        """What they tell was learned before the refusal, and lets no herd follow the one that tries."""
+        queue = Queue()
+        tickets = queue.go(200)
+        queue.now += 30
+        for _ in range(5):
+            queue.answer(tickets.pop(0))
+        queue.admission.refuse(tickets.pop(), "rate", (), 2.0, queue.now)
+        queue.enter(100)
+        queue.now += 2.1
+        assert len(queue.poll()) == 1
+        assert (queue.admission.ramp.width, queue.admission.ramp.admitted) == (1.0, 199)
+
     """A refusal pauses the whole queue."""
 
     def refused(self, retry_after: float | None = None, waiting: int = 5, **facts: Any) -> Queue:

@@ -99,7 +99,7 @@ def test_what_was_refused_is_no_sign() -> None:
     ramp.hear(unheard, 10.1, admitted=False)
     assert (ramp.admitted, ramp.count) == (admitted, 0)
     assert ramp.width >= width
-    ramp.restart()
+    ramp.restart(10.1)
     send(ramp, 11.0)
     assert ramp.ready_at(11.0) is None
 
