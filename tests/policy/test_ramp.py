@@ -219,3 +219,15 @@ def test_it_counts_right_whatever_comes_in_whatever_order(steps: list[tuple[floa
         assert ramp.ready_at(now) is not None or ramp.settles_at() is not None
     assert ramp.ready_at(now + 1000.0) is not None
     assert ramp.count == 0
+
+
+def test_what_was_heard_of_is_not_held() -> None:
+    """A ticket holds what was asked for, and nobody may ask again for hours."""
+    ramp = Ramp()
+    first, second, third = (send(ramp, now) for now in (1.0, 1.1, 1.2))
+    ramp.hear(second, 2.0, admitted=True)
+    assert list(ramp._queue) == [first, second, third]
+    ramp.hear(first, 2.1, admitted=True)
+    assert list(ramp._queue) == [third]
+    ramp.hear(third, 2.2, admitted=False)
+    assert not ramp._queue
