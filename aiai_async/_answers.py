@@ -123,7 +123,7 @@ class AnswerReader:
     async def _read_in_pieces(self) -> ParsedAnswer:
         # No caller may hold on to a piece: it has up to 256 KiB, for as long as the answer is read.
         piece = await self._response.read()
-        if self._sink is not None and len(piece) == self._length and self._length < _SMALL_BYTES_AT_ONCE:
+        if self._sink is not None and len(piece) == self._length and len(piece) < _SMALL_BYTES_AT_ONCE:
             return await self._pass_on(piece, self._sink)
         scanner = ImageScanner()
         receiver = self._make_receiver()
