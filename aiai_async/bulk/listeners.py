@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Final
 
 import anyio
@@ -23,6 +23,9 @@ OnItem = Callable[[Item, Ended], object]
 
 class Listeners:
     """Calls the callbacks of one run.
+
+    Items that were shielded may end after the run was cut off, when `listen` has ended: they are told then too, but
+    there is nothing left that would await what an async callback gives.
 
     Args:
         on_progress: is told how far the job is.
@@ -95,9 +98,13 @@ class Listeners:
         except Exception as error:
             self._fail(error)
             return
-        if isinstance(found, Awaitable):
-            assert self._tasks is not None
+        if not isinstance(found, Awaitable):
+            return
+        if self._tasks is not None:
             self._tasks.start_soon(self._await, found)
+        elif isinstance(found, Coroutine):
+            # Python would warn that it was never awaited.
+            found.close()
 
     async def _await(self, awaitable: Awaitable[object]) -> None:
         try:

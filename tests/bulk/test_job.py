@@ -9,7 +9,8 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,12 @@ import anyio.to_thread
 import pytest
 
 from aiai_async import APIConnectionError, ImageRequest, RateLimits, RetryPolicy
-from aiai_async.bulk import BulkJob, InputError, JobError, JobResult, Progress
+from aiai_async.bulk import BulkJob, InputError, JobError, JobResult, Progress, listeners
 from aiai_async.bulk import sink as sinks
-from aiai_async.bulk.records import Ended
+from aiai_async.bulk.items import Item, State
+from aiai_async.bulk.journal import Journal
+from aiai_async.bulk.listeners import Listeners
+from aiai_async.bulk.records import Ended, Started
 
 from .fakes import (
     FakeResponse,
@@ -617,6 +621,58 @@ async def test_cut_off_items_are_asked_for_again_under_their_keys(tmp_path: Path
     assert (await run(tmp_path / "job", transport)).exit_code == 0
     assert sorted(transport.keys[2:4]) == sorted(keys)
     assert len(transport.bodies) == 8
+
+
+def is_end_in(state: State, changes: Sequence[Started | Ended]) -> bool:
+    """Tell whether a group of changes holds the end of an item."""
+    return any(isinstance(change, Ended) and change.state is state for change in changes)
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("how", ["abort", "cancel"])
+async def test_what_ends_after_a_cut_is_told_without_being_awaited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, is_async: bool
+) -> None:
+    """An answer whose row is being written is kept; async callbacks have nothing that would await them by then."""
+    loop, apply, listen = asyncio.get_running_loop(), Journal.apply, Listeners.listen
+    is_deaf = threading.Event()
+
+    async def listen_and_say(self: Listeners) -> None:
+        try:
+            await listen(self)
+        finally:
+            is_deaf.set()
+
+    def apply_and_cut(self: Journal, changes: Sequence[Started | Ended], **options: Any) -> None:
+        apply(self, changes, **options)
+        if is_end_in(State.DONE, changes):
+            loop.call_soon_threadsafe(job.abort if how == "abort" else scope.cancel)
+            is_deaf.wait(5)
+
+    monkeypatch.setattr(listeners, "_PROGRESS_EVERY", 0.0)
+    monkeypatch.setattr(Listeners, "listen", listen_and_say)
+    monkeypatch.setattr(Journal, "apply", apply_and_cut)
+    called: list[object] = []
+    begun: list[object] = []
+
+    def note(*facts: object) -> Any:
+        called.append(facts[0])
+        return begin(facts[0]) if is_async else None
+
+    async def begin(fact: object) -> None:
+        begun.append(fact)
+
+    async with client_of(FakeTransport()) as client:
+        job = BulkJob(PROMPTS, tmp_path / "job", client, concurrency=1)
+        with anyio.CancelScope() as scope:
+            result = await job.run(on_progress=note, on_item=note)
+            assert (how, result.reason, result.done) == ("abort", "aborted", 1)
+    assert scope.cancelled_caught is (how == "cancel")
+    assert len(names_in(tmp_path / "job")) == 1
+    assert [fact.index for fact in called if isinstance(fact, Item)] == [0]
+    assert not any(isinstance(fact, Item) for fact in begun)
+    # The last that an aborted run says is awaited again, as it is by no task.
+    assert (how == "abort" and is_async) is (bool(begun) and begun[-1] is called[-1])
 
 
 async def test_an_unfinished_item_is_taken_from_the_budget_once(tmp_path: Path) -> None:
