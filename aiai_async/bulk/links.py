@@ -50,11 +50,13 @@ class Links:
         self._end: Final = end
         self._on_unwritable: Final = on_unwritable
         self._downloads: Final[set[anyio.CancelScope]] = set()
+        self._is_cut = False
         self.fetching = 0
         """Items whose links are being fetched."""
 
     def cut_off(self) -> None:
-        """End all downloads at once."""
+        """End all downloads at once, and begin no others."""
+        self._is_cut = True
         for download in self._downloads:
             download.cancel()
 
@@ -108,6 +110,9 @@ class Links:
         return to_row(item, row.k, image, received=received.sha256)
 
     async def _download(self, url: str, sink: SinkFactory) -> Image:
+        if self._is_cut:
+            # While its link was written or read, or an image before it.
+            raise CalledBack
         with anyio.CancelScope() as scope:
             self._downloads.add(scope)
             try:

@@ -24,8 +24,9 @@ from aiai_async.bulk import BulkJob, InputError, JobError, JobResult, Progress, 
 from aiai_async.bulk import sink as sinks
 from aiai_async.bulk.items import Item, State
 from aiai_async.bulk.journal import Journal
+from aiai_async.bulk.links import Links
 from aiai_async.bulk.listeners import Listeners
-from aiai_async.bulk.records import Ended, Started
+from aiai_async.bulk.records import Ended, Record, Started
 
 from .fakes import (
     FakeResponse,
@@ -673,6 +674,48 @@ async def test_what_ends_after_a_cut_is_told_without_being_awaited(
     assert not any(isinstance(fact, Item) for fact in begun)
     # The last that an aborted run says is awaited again, as it is by no task.
     assert (how == "abort" and is_async) is (bool(begun) and begun[-1] is called[-1])
+
+
+async def test_a_cut_holds_for_downloads_that_would_begin_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the links of an answer are written, and while they are read again by the next run."""
+    loop, apply, record_of, cut_off = asyncio.get_running_loop(), Journal.apply, Journal.record_of, Links.cut_off
+    is_cut = threading.Event()
+
+    def abort() -> None:
+        loop.call_soon_threadsafe(job.abort)
+        is_cut.wait(5)
+
+    def note_cut(self: Links) -> None:
+        cut_off(self)
+        is_cut.set()
+
+    def apply_and_abort(self: Journal, changes: Sequence[Started | Ended], **options: Any) -> None:
+        apply(self, changes, **options)
+        if is_end_in(State.LINKED, changes):
+            abort()
+
+    def read_and_abort(self: Journal, index: int) -> Record:
+        abort()
+        return record_of(self, index)
+
+    transport = FakeTransport(
+        lambda _: {"data": [{"url": "http://127.0.0.1:9/x"}]},
+        downloads=lambda _: FakeResponse(200, picture("a"), {"content-type": "image/png"}),
+    )
+    async with client_of(transport) as client:
+        job = BulkJob(["a"], tmp_path / "job", client)
+        monkeypatch.setattr(Links, "cut_off", note_cut)
+        for name, patched in (("apply", apply_and_abort), ("record_of", read_and_abort)):
+            with monkeypatch.context() as patch:
+                is_cut.clear()
+                patch.setattr(Journal, name, patched)
+                result = await job.run()
+            assert is_cut.is_set()
+            assert (result.reason, result.counts["not_downloaded"], transport.fetched) == ("aborted", 1, [])
+        result = await job.run()
+    assert (result.exit_code, result.done, len(transport.bodies), len(transport.fetched)) == (0, 1, 1, 1)
 
 
 async def test_an_unfinished_item_is_taken_from_the_budget_once(tmp_path: Path) -> None:
