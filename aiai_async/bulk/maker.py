@@ -7,6 +7,7 @@ those who run `make` shield it, and `cut_off` ends what may be cut off, requests
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
 from typing import Final
@@ -28,7 +29,7 @@ from aiai_async.bulk.records import Ended, Record, Started
 from aiai_async.bulk.sink import PartSink
 from aiai_async.bulk.waits import Waits
 from aiai_async.bulk.watcher import Watcher
-from aiai_async.bulk.writer import Writer
+from aiai_async.bulk.writer import NotWritten, Writer
 
 
 class Maker:
@@ -148,7 +149,11 @@ class Maker:
                 return None
         is_new = item.state in (State.PENDING, State.UNFINISHED)
         begun = self._give_key(item, earlier=None if is_new else await self._record_of(item.index))
-        await self._writer.write(begun.change)
+        try:
+            await self._writer.write(begun.change)
+        except NotWritten:
+            await self._put_back_unsent(begun)
+            raise
         self._watcher.started(item)
         return begun
 
@@ -252,8 +257,8 @@ class Maker:
         begun = self._give_key(following, earlier=None)
         try:
             await self._writer.write(change, sinks, following=begun.change)
-        except BaseException:
-            self._watcher.unfollow(following)
+        except NotWritten:
+            await self._put_back_unsent(begun)
             raise
         self._watcher.ended(item, change, before=State.UNFINISHED, is_put_back=False)
         self._watcher.started(following)
@@ -293,6 +298,18 @@ class Maker:
     ) -> None:
         await self._writer.write(change, sinks or ())
         self._watcher.ended(item, change, before=before, is_put_back=is_put_back)
+
+    async def _put_back_unsent(self, begun: _Begun) -> None:
+        """Put an item back whose key could not be written, or could with a group of which something else failed then.
+
+        Left in the journal, by a rename or a sync that failed after the commit, it would count as maybe billed.
+        """
+        if begun.item.state is State.UNFINISHED:
+            # It may have been, by an earlier run.
+            return
+        # Where not even this can be written, the run ends as it does anyway, and the next one asks under that key.
+        with contextlib.suppress(NotWritten):
+            await self._writer.write(put_back(begun.item, begun.earlier, at=time.time()))
 
     async def _record_of(self, index: int) -> Record:
         return await anyio.to_thread.run_sync(self._job.journal.record_of, index, limiter=self._limiter)

@@ -338,11 +338,6 @@ class Runner:
         self._expected_images = images
         return self._ready.popleft()
 
-    def unfollow(self, following: Item) -> None:
-        """Take note that it didn't take the place."""
-        self._expected_images -= following.n
-        self._books.give_back(following)
-
     def _describe_waiting(self) -> str | None:
         if self._is_stopped and self._in_flight:
             return f"stopping: {self._in_flight:,} in flight are finished first"

@@ -36,7 +36,3 @@ class Watcher(Protocol):
         None: there is none, or it is to be decided after that end whether it may be sent.
         """
         ...
-
-    def unfollow(self, following: Item) -> None:
-        """It did not take the place, since the end could not be written."""
-        ...

@@ -140,7 +140,7 @@ class Writer:
 
         Raises:
             WritingError: an image can't be written; the change is not durable then, and nothing is left of its images.
-            NotWritten: it is not durable.
+            NotWritten: it is not durable as a whole; its row may be, where a rename or a sync after that failed.
         """
         if self._is_closed:
             raise NotWritten(str(_ENDED))

@@ -16,6 +16,7 @@ import pytest
 
 from aiai_async import _files
 from aiai_async.bulk import BulkJob, Progress
+from aiai_async.bulk import writer as writers
 from aiai_async.bulk.items import State, WritingError
 from aiai_async.bulk.journal import Journal
 from aiai_async.bulk.records import Ended, ImageRow, Started
@@ -180,3 +181,73 @@ async def test_an_end_that_cant_be_written_leaves_what_was_to_follow_pending(
         assert "made and paid for" in unknown["error"]
         result = await job.run()
     assert (result.done, result.unknown, len(transport.bodies)) == (2, 1, 3)
+
+
+@pytest.mark.parametrize("broken", ["rename", "sync_folder"])
+async def test_what_was_to_follow_is_pending_where_the_commit_was_the_last_that_went_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    """It was never sent, so it is not told as unfinished, and takes nothing of a later run's budget."""
+    transport = FakeTransport()
+    original, calls = getattr(writers, broken), 0
+
+    def fail_later(*arguments: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 2:
+            raise OSError(errno.EIO, "Input/output error")
+        original(*arguments)
+
+    prompts = [f"p {n}" for n in range(6)]
+    async with client_of(transport) as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(writers, broken, fail_later)
+            result = await BulkJob(prompts, tmp_path / "job", client, concurrency=1).run()
+        assert (result.reason, len(transport.bodies)) == ("disk", 3)
+        assert [state for _, state in rows_of(tmp_path / "job")] == ["done"] * 3 + ["pending"] * 3
+        assert {line["outcome"] for line in read_lines(result.errors_path)} == {"pending"}
+        result = await BulkJob(prompts, tmp_path / "job", client, max_images=4).run()
+    assert (result.reason, result.done, len(transport.bodies)) == ("budget", 4, 4)
+
+
+async def test_what_begins_is_put_back_where_its_group_fails_after_the_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its key is in the journal, but it is not sent: it is pending again."""
+    loop, rename, write = asyncio.get_running_loop(), writers.rename, Writer.write
+    first_is_renamed, second_is_queued = asyncio.Event(), threading.Event()
+    renamed: list[str] = []
+
+    async def answer(body: dict[str, Any]) -> Any:
+        if body["prompt"] == "b":
+            await first_is_renamed.wait()
+        return answer_to(body)
+
+    async def write_and_say(self: Writer, change: Started | Ended, *arguments: Any, **options: Any) -> None:
+        if isinstance(change, Ended) and change.index == 1:
+            second_is_queued.set()
+        await write(self, change, *arguments, **options)
+
+    def rename_one(part: str, path: str) -> None:
+        if renamed:
+            raise OSError(errno.EIO, "Input/output error")
+        renamed.append(path)
+        # The end of the second goes into the next group, and with it the key of the third, for which there is a place.
+        loop.call_soon_threadsafe(first_is_renamed.set)
+        second_is_queued.wait(5)
+        rename(part, path)
+
+    transport = FakeTransport(answer)
+    monkeypatch.setattr(Writer, "write", write_and_say)
+    monkeypatch.setattr(writers, "rename", rename_one)
+    async with client_of(transport) as client:
+        # With a budget none follows: each begins after the end before.
+        result = await BulkJob(["a", "b", "c"], tmp_path / "job", client, concurrency=2, max_images=3).run()
+    assert (result.reason, transport.prompts) == ("disk", ["a", "b"])
+    assert [
+        tuple(row) for row in rows_of(tmp_path / "job", "SELECT state, key IS NOT NULL FROM items ORDER BY idx")
+    ] == [
+        ("done", 1),
+        ("done", 1),
+        ("pending", 1),
+    ]
