@@ -94,6 +94,10 @@ class Maker:
         self.is_stopping = False
         """Whether nothing more may be sent."""
 
+    def send_nothing(self) -> None:
+        """Send nothing more; what is here is left as it is, for `cut_off`."""
+        self.is_stopping = True
+
     def call_back(self) -> None:
         """Send nothing more, also of what is here and waits to be let go."""
         self.is_stopping = True

@@ -148,7 +148,7 @@ class Runner:
     def abort(self) -> None:
         """Cut off what is in flight."""
         self.reason, self.message = Reason.ABORTED, None
-        self._maker.is_stopping = True
+        self._maker.send_nothing()
         self._scope.cancel()
 
     async def run(self) -> None:
