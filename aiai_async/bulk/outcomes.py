@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, overload
 
 import attrs
 
@@ -52,7 +52,7 @@ def answered(
         is_answer=True,
         # What was taken up as pending was never answered.
         is_first=item.state is State.PENDING,
-        request_id=None if http is None else http.request_id,
+        request_id=None if http is None else to_sound(http.request_id),
         attempts=None if http is None else http.attempts,
         elapsed=None if http is None else http.elapsed,
         usage=None if response.usage is None else to_plain(response.usage),
@@ -73,8 +73,8 @@ def to_row(item: Item, k: int, image: Image, *, received: str | None = None) -> 
         sha256=image.sha256 if is_here else None,
         size_bytes=image.size_bytes if is_here else None,
         media_type=image.media_type if is_here else None,
-        revised_prompt=image.revised_prompt,
-        url=image.url,
+        revised_prompt=to_sound(image.revised_prompt),
+        url=to_sound(image.url),
         received_sha256=received if is_here and received != image.sha256 else None,
     )
 
@@ -120,7 +120,7 @@ def failed(
         run=run,
         spent=spent,
         spent_cost=spent_cost,
-        request_id=getattr(error, "request_id", None),
+        request_id=to_sound(getattr(error, "request_id", None)),
         attempts=getattr(error, "attempts", None),
         elapsed=elapsed,
         sent_at=sent_at,
@@ -187,7 +187,11 @@ def describe_error(error: Exception) -> dict[str, object]:
     return {
         "type": type(error).__name__,
         "message": describe(error)[:_LONGEST_MESSAGE],
-        **{name: value for name, value in facts.items() if value is not None},
+        **{
+            name: to_sound(value) if isinstance(value, str) else value
+            for name, value in facts.items()
+            if value is not None
+        },
         "may_have_been_billed": judge(error).state is State.UNKNOWN,
     }
 
@@ -195,8 +199,26 @@ def describe_error(error: Exception) -> dict[str, object]:
 def describe(error: Exception) -> str:
     """Say what an error is, in words that may be kept."""
     if isinstance(error, (AIAIError, WritingError)):
-        return str(error)
+        return to_sound(str(error))
     return f"{type(error).__name__}, raised by code outside aiai_async; its text is not kept, for it may hold a secret"
+
+
+@overload
+def to_sound(text: str) -> str: ...
+@overload
+def to_sound(text: None) -> None: ...
+@overload
+def to_sound(text: str | None) -> str | None: ...
+def to_sound(text: str | None) -> str | None:
+    """Give a server's text as Unicode can hold it: JSON may have a lone surrogate, which SQLite and UTF-8 don't take.
+
+    Example:
+        >>> to_sound("a kite" + chr(0xD800))
+        'a kite�'
+    """
+    if text is None or text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def to_plain(value: Any) -> dict[str, object]:

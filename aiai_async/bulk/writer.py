@@ -19,6 +19,7 @@ import anyio.to_thread
 from aiai_async._files import sync_folder
 from aiai_async.bulk.items import WritingError
 from aiai_async.bulk.journal import Journal
+from aiai_async.bulk.outcomes import describe
 from aiai_async.bulk.provenance import sidecar_of, sidecar_path, write_sidecar
 from aiai_async.bulk.records import Ended, ImageRow, Started
 from aiai_async.bulk.room import find_free_bytes
@@ -153,7 +154,7 @@ class Writer:
         if entry.error is not None:
             raise entry.error
         if group.error is not None:
-            raise NotWritten(str(group.error)) from group.error
+            raise NotWritten(_describe(group.error)) from group.error
 
     async def _write(self, group: _Group) -> None:
         error: Exception | None = _ENDED
@@ -161,7 +162,8 @@ class Writer:
             self._on_group()
             await anyio.to_thread.run_sync(self._write_now, group.entries, limiter=self._limiter)
             error = None
-        except (sqlite3.Error, OSError) as exc:
+        except Exception as exc:
+            # Whatever it is: let out, it would end the writing, and all that is in flight would be lost.
             error = exc
         finally:
             group.end(error)
@@ -264,6 +266,10 @@ class _Entry:
 
 def _rows_of(changes: Sequence[Started | Ended]) -> list[ImageRow]:
     return [row for change in changes if isinstance(change, Ended) for row in change.rows]
+
+
+def _describe(error: Exception) -> str:
+    return str(error) if error is _ENDED or isinstance(error, (sqlite3.Error, OSError)) else describe(error)
 
 
 def rename(part: Path | str, path: Path | str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import sqlite3
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ import pytest
 
 from aiai_async import _files
 from aiai_async.bulk import BulkJob, Progress
+from aiai_async.bulk import journal as journals
 from aiai_async.bulk import writer as writers
 from aiai_async.bulk.items import State, WritingError
 from aiai_async.bulk.journal import Journal
@@ -23,7 +25,7 @@ from aiai_async.bulk.records import Ended, ImageRow, Started
 from aiai_async.bulk.sink import PartSink
 from aiai_async.bulk.writer import NotWritten, Reserve, Writer
 
-from .fakes import FakeTransport, answer_to, client_of, names_in, read_lines, rows_of
+from .fakes import FakeTransport, answer_to, client_of, error, names_in, read_lines, rows_of
 from .test_drafts import make_draft, row
 
 
@@ -251,3 +253,67 @@ async def test_what_begins_is_put_back_where_its_group_fails_after_the_commit(
         ("done", 1),
         ("pending", 1),
     ]
+
+
+async def test_what_a_server_says_in_no_unicode_is_kept_all_the_same(tmp_path: Path) -> None:
+    """JSON may hold half a surrogate pair, which no database and no UTF-8 does: image and words are durable."""
+
+    def answer(body: dict[str, Any]) -> Any:
+        if body["prompt"] == "d":
+            return error(400, "no \ud800", "bad \udc00", **{"x-request-id": "req \ud800"})
+        found = answer_to(body)
+        if body["prompt"] == "b":
+            found["data"][0]["revised_prompt"] = "x\ud800y \U0001f600"
+            found["usage"]["kind \ud800"] = "\udfff"
+        return found
+
+    async with client_of(FakeTransport(answer)) as client:
+        result = await BulkJob(["a", "b", "c", "d", "e"], tmp_path / "job", client, sidecar=True).run()
+    assert (result.reason, result.done, result.counts["failed"]) == ("finished", 4, 1)
+    lines = {line["index"]: line for line in read_lines(result.results_path)}
+    assert sorted(lines) == [0, 1, 2, 4]
+    assert lines[1]["revised_prompt"] == "x\N{REPLACEMENT CHARACTER}y \U0001f600"
+    (failed,) = read_lines(result.errors_path)
+    assert failed["code"] == "bad \N{REPLACEMENT CHARACTER}"
+    for text in (failed["error"], failed["request_id"]):
+        text.encode()
+
+
+async def test_an_exception_nobody_expects_ends_no_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its group is not durable, and says so without the exception's own words; the next one is."""
+
+    def break_down(_: object) -> None:
+        raise LookupError("sk-secret")
+
+    async with writing(tmp_path) as (writer, journal, images):
+        with monkeypatch.context() as patch:
+            patch.setattr(journals, "commit", break_down)
+            with pytest.raises(NotWritten, match=r"^LookupError, raised by code outside") as caught:
+                await writer.write(Started(index=0, key="k", run=1, spent=0, at=1.0))
+        assert isinstance(caught.value.__cause__, LookupError)
+        sink = await receive(images, 1)
+        await writer.write(done(1, sink), [sink])
+        assert journal.count() == {State.DONE: 1, State.PENDING: 4}
+
+
+async def test_a_job_ends_with_its_reason_where_nobody_expects_an_exception(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is in flight is told of, and the next run goes on."""
+    original, transport, broken = journals.commit, FakeTransport(), list[int]()
+
+    def break_down(connection: sqlite3.Connection) -> None:
+        if len(transport.bodies) == 4 and not broken:
+            broken.append(1)
+            raise LookupError("sk-secret")
+        original(connection)
+
+    async with client_of(transport) as client:
+        job = BulkJob([f"p {n}" for n in range(8)], tmp_path / "job", client, concurrency=4)
+        with monkeypatch.context() as patch:
+            patch.setattr(journals, "commit", break_down)
+            result = await job.run()
+        assert broken and result.reason == "disk" and "LookupError" in str(result.message)
+        assert "sk-secret" not in str(result.message)
+        result = await job.run()
+    assert (result.reason, result.done) == ("finished", 8)
