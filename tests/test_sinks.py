@@ -6,8 +6,11 @@ import asyncio
 import errno
 import hashlib
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +180,47 @@ async def test_cancelling_in_the_middle_leaves_nothing_behind(
         go_on.set()
     # A file that is whole by then stays: its image was paid for, and nothing is half.
     assert names_in(tmp_path) == ([] if step == "write" else ["a"])
+
+
+async def test_a_slow_disk_holds_up_nothing_but_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names are looked up meanwhile, in the event loop's own threads, however many files wait for the disk."""
+    real, may_sync = os.fsync, threading.Event()
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(1))
+
+    def slow_sync(descriptor: int) -> None:
+        may_sync.wait(5)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", slow_sync)
+    async with anyio.create_task_group() as tasks:
+        for n in range(30):
+            tasks.start_soon(FileSink(tmp_path / f"{n}.png").finish)
+        await anyio.lowlevel.checkpoint()
+        await loop.getaddrinfo("localhost", 80)
+        assert not may_sync.is_set() and not list(tmp_path.glob("[0-9]*.png"))
+        may_sync.set()
+    assert len(list(tmp_path.glob("[0-9]*.png"))) == 30
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system can't fork")
+def test_a_forked_process_writes_files_with_threads_of_its_own(tmp_path: Path) -> None:
+    """It has none of those of the process it comes from."""
+    program = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from aiai_async import FileSink
+
+folder = Path(sys.argv[1])
+asyncio.run(FileSink(folder / "parent").finish())
+if (child := os.fork()) == 0:
+    signal.alarm(20)
+    asyncio.run(FileSink(folder / "child").finish())
+    os._exit(0)
+sys.exit(os.waitpid(child, 0)[1])
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program, tmp_path], check=True)
+    assert names_in(tmp_path) == ["child", "parent"]
 
 
 # MemoryReceiver
