@@ -270,6 +270,7 @@ class Maker:
         return following
 
     def _make_sink(self, item: Item, k: int, *, is_left: bool) -> PartSink:
+        is_left = is_left and self._writer.may_leave()
         return PartSink(self._base, f"{item.index:06d}-{k}", limiter=self._limiter, is_left=is_left)
 
     async def _embed(self, item: Item, image: Image) -> Image:

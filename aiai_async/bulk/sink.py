@@ -1,8 +1,7 @@
 """Where the image bytes of a job go: a temporary file, synced when it is whole. Its name comes later, from `writer`.
 
 At most an eighth of a MiB is held in memory, and what came last, whatever the image's size. An image that is no larger
-than that can be left to the writer: a hop to a thread costs ten times as much as its file, and the writer makes one for
-many of them.
+than that can be left to the writer, which makes one hop to a thread for many of them; see `pace` for when that pays.
 """
 
 from __future__ import annotations
@@ -81,16 +80,18 @@ class PartSink:
             self._has_begun = True
             await anyio.to_thread.run_sync(self.finish_now, limiter=self._limiter)
 
-    def finish_now(self) -> None:
-        """Write what is not written and sync it; again does nothing. It blocks."""
+    def finish_now(self) -> bool:
+        """Write what is not written and sync it; again does nothing. Tell whether there was anything. It blocks."""
         with self._lock:
             try:
                 self._write_collected()
-                if self._file is not None and not self._is_whole:
-                    self._file.finish()
-                    self._is_whole = True
+                if self._file is None or self._is_whole:
+                    return False
+                self._file.finish()
+                self._is_whole = True
             except OSError as error:
                 raise WritingError(error) from error
+        return True
 
     async def abort(self) -> None:
         """Remove what was written; also after `finish`."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,12 +21,13 @@ from aiai_async._files import sync_folder
 from aiai_async.bulk.items import WritingError
 from aiai_async.bulk.journal import Journal
 from aiai_async.bulk.outcomes import describe
+from aiai_async.bulk.pace import Pace
 from aiai_async.bulk.provenance import sidecar_of, sidecar_path, write_sidecar
 from aiai_async.bulk.records import Ended, ImageRow, Started
 from aiai_async.bulk.room import find_free_bytes
 from aiai_async.bulk.sink import PartSink
 
-# Enough to make the wait for the disk small for each; more would only make the others wait.
+# Enough to make the wait for the disk small for each, where what it takes doesn't grow with the files; see `pace`.
 _MOST_AT_ONCE: Final = 256
 RESERVE: Final = "reserve.part"
 _RESERVE_BYTES: Final = 1 << 20
@@ -101,6 +103,7 @@ class Writer:
         self._has_sidecars: Final = has_sidecars
         self._limiter: Final = limiter
         self._on_group: Final = on_group
+        self._pace: Final = Pace()
         self._groups: Final[deque[_Group]] = deque()
         """Those that wait, the last one with room for more."""
         self._came = anyio.Event()
@@ -123,6 +126,10 @@ class Writer:
             self._is_closed = True
             for group in self._groups:
                 group.end(_ENDED)
+
+    def may_leave(self) -> bool:
+        """Tell whether the next small image is better left to be written with its row, as on a disk that is quick."""
+        return self._pace.may_leave()
 
     def close(self) -> None:
         """Let `run` end; nothing more is taken."""
@@ -169,8 +176,9 @@ class Writer:
             group.end(error)
 
     def _write_now(self, entries: Sequence[_Entry]) -> None:
-        for entry in entries:
-            entry.finish_files()
+        began_at = time.perf_counter()
+        files = sum([entry.finish_files() for entry in entries])
+        self._pace.note(files, seconds=time.perf_counter() - began_at)
         written = [entry for entry in entries if entry.error is None]
         changes = [entry.change for entry in written]
         changes += [entry.following for entry in written if entry.following is not None]
@@ -253,15 +261,17 @@ class _Entry:
         self.error: WritingError | None = None
         """Why this one is not durable, whatever becomes of the others."""
 
-    def finish_files(self) -> None:
-        """Write and sync what is not yet; where one can't be, none of them stays."""
+    def finish_files(self) -> int:
+        """Write and sync what is not yet; where one can't be, none of them stays. Give how many that were."""
+        files = 0
         try:
             for sink in self.sinks:
-                sink.finish_now()
+                files += sink.finish_now()
         except WritingError as error:
             self.error = error
             for sink in self.sinks:
                 sink.abort_now()
+        return files
 
 
 def _rows_of(changes: Sequence[Started | Ended]) -> list[ImageRow]:

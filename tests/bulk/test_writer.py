@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import sqlite3
+import stat
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,6 +22,7 @@ from aiai_async.bulk import journal as journals
 from aiai_async.bulk import writer as writers
 from aiai_async.bulk.items import State, WritingError
 from aiai_async.bulk.journal import Journal
+from aiai_async.bulk.pace import Pace
 from aiai_async.bulk.records import Ended, ImageRow, Started
 from aiai_async.bulk.sink import PartSink
 from aiai_async.bulk.writer import NotWritten, Reserve, Writer
@@ -78,6 +80,40 @@ async def test_small_images_are_left_to_the_writer(tmp_path: Path) -> None:
                 tasks.start_soon(writer.write, done(index, sink), [sink])
         assert sorted(os.listdir(images)) == ["0.png", "1.png", "2.png"]
         assert journal.count()[State.DONE] == 3
+
+
+async def test_the_writer_measures_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the files that it writes itself, in a row."""
+    noted: list[int] = []
+    monkeypatch.setattr(Pace, "note", lambda self, files, seconds: noted.append(files))
+    async with writing(tmp_path) as (writer, _, images):
+        sinks = [await receive(images, index, is_left=index < 3) for index in range(4)]
+        async with anyio.create_task_group() as tasks:
+            for index, sink in enumerate(sinks):
+                tasks.start_soon(writer.write, done(index, sink), [sink])
+    assert noted == [3]
+
+
+async def test_on_a_slow_disk_small_images_are_synced_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each in a thread of its own."""
+    original, at_once = _files.sync, threading.Barrier(4)
+
+    def sync(descriptor: int) -> None:
+        original(descriptor)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            # Alone, nobody comes by.
+            at_once.wait(5)
+
+    class Slow(Pace):
+        def __init__(self) -> None:
+            super().__init__()
+            self.note(4, seconds=0.04)
+
+    monkeypatch.setattr(_files, "sync", sync)
+    monkeypatch.setattr(writers, "Pace", Slow)
+    async with client_of(FakeTransport()) as client:
+        result = await BulkJob([f"p {n}" for n in range(12)], tmp_path / "job", client, concurrency=4).run()
+    assert (result.reason, result.done) == ("finished", 12)
 
 
 async def test_an_image_that_cant_be_written_hurts_no_other(tmp_path: Path) -> None:
