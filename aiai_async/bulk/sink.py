@@ -1,7 +1,8 @@
 """Where the image bytes of a job go: a temporary file, synced when it is whole. Its name comes later, from `writer`.
 
-At most an eighth of a MiB is held in memory, and what came last, whatever the image's size. An image that is no larger
-than that can be left to the writer, which makes one hop to a thread for many of them; see `pace` for when that pays.
+At most an eighth of a MiB is held in memory, and what came last, whatever the image's size. An image of up to 32 KiB
+can be left to the writer, which makes one hop to a thread for many of them; see `pace` for when that pays. It is held
+until then, with the others of its answer.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from aiai_async.bulk.items import WritingError
 
 PART: Final = ".part"
 _COLLECTED_BYTES: Final = 1 << 17
+# All of an answer wait together, of each that is in flight: ten with 64 at once are 20 MiB.
+_MOST_LEFT_BYTES: Final = 1 << 15
 
 
 class PartSink:
@@ -29,7 +32,7 @@ class PartSink:
         base: a path in the folder where the file goes; the file's name begins with its name.
         stem: what follows in the file's name.
         limiter: bounds the threads of the job.
-        is_left: whether `finish` leaves an image that is in memory as a whole to `finish_now`.
+        is_left: whether `finish` leaves a small image to `finish_now`.
 
     Raises:
         WritingError: from `write`, `finish` and `finish_now`, where the file can't be written.
@@ -76,7 +79,7 @@ class PartSink:
 
     async def finish(self) -> None:
         """Write the rest and sync, unless that is left to `finish_now`; the file keeps its temporary name."""
-        if self._has_begun or not self._is_left:
+        if self._has_begun or not self._is_left or self._collected_bytes > _MOST_LEFT_BYTES:
             self._has_begun = True
             await anyio.to_thread.run_sync(self.finish_now, limiter=self._limiter)
 

@@ -82,6 +82,16 @@ async def test_small_images_are_left_to_the_writer(tmp_path: Path) -> None:
         assert journal.count()[State.DONE] == 3
 
 
+@pytest.mark.parametrize("size_bytes", [32 << 10, (32 << 10) + 1])
+async def test_no_more_than_32_kib_of_an_image_wait_for_the_writer(tmp_path: Path, size_bytes: int) -> None:
+    """The others of its answer wait with it, so that much of it is held for each."""
+    sink = await receive(tmp_path, 0, size_bytes=size_bytes)
+    written = [path.stat().st_size for path in tmp_path.iterdir()]
+    assert written == ([] if size_bytes == 32 << 10 else [size_bytes])
+    await sink.abort()
+    assert os.listdir(tmp_path) == []
+
+
 async def test_the_writer_measures_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the files that it writes itself, in a row."""
     noted: list[int] = []
