@@ -25,7 +25,6 @@ from aiai_async.bulk.records import (
     IMAGE_COLUMNS,
     ITEM_COLUMNS,
     RECORD_COLUMNS,
-    RECORD_COUNT,
     ImageRow,
     KnownCost,
     Record,
@@ -74,7 +73,10 @@ class Reading:
             return to_record(row, self._rows_of(index))
 
     def records(self, states: Sequence[State] | None = None, *, other_than: State | None = None) -> Iterator[Record]:
-        """Give all items with their images, by index, in constant memory."""
+        """Give all items with their images, by index, in constant memory.
+
+        Where another process may write, call it in a `snapshot`.
+        """
         where, values = "1", list[str]()
         if states is not None:
             marks, values = _listed(states)
@@ -82,23 +84,22 @@ class Reading:
         if other_than is not None:
             where, values = "state <> ?", [other_than.value]
         after = -1
-        # One statement for all of a page: one for the images of each item would take twice as long.
-        query = (
-            f"SELECT {RECORD_COLUMNS}, {IMAGE_COLUMNS} FROM"
-            f" (SELECT {RECORD_COLUMNS} FROM items WHERE {where} AND idx > ? ORDER BY idx LIMIT 500)"
-            " LEFT JOIN images ON item = idx ORDER BY idx, k"
-        )
+        items_query = f"SELECT {RECORD_COLUMNS} FROM items WHERE {where} AND idx > ? ORDER BY idx LIMIT 500"
+        # One statement for the images of all of a page: one for those of each item would take twice as long, and joined
+        # to the items there would be a copy of its request for each image. Of items between, which may be very many,
+        # none is read.
+        of_these = "" if where == "1" else f" AND (SELECT {where} FROM items WHERE idx = item)"
+        images_query = f"SELECT item, {IMAGE_COLUMNS} FROM images WHERE item BETWEEN ? AND ?{of_these} ORDER BY item, k"
         while True:
             with self._lock:
-                found = self._connection.execute(query, (*values, after)).fetchall()
-            for _, joined in groupby(found, itemgetter(0)):
-                rows = list(joined)
-                # The first column of an image is never NULL, but that of an item without images is.
-                images = tuple([to_image_row(row[RECORD_COUNT:]) for row in rows if row[RECORD_COUNT] is not None])
-                yield to_record(rows[0][:RECORD_COUNT], images)
-            if not found:
-                return
-            after = found[-1][0]
+                items = self._connection.execute(items_query, (*values, after)).fetchall()
+                if not items:
+                    return
+                after = items[-1][0]
+                images = self._connection.execute(images_query, (items[0][0], after, *values)).fetchall()
+            by_item = {index: list(rows) for index, rows in groupby(images, itemgetter(0))}
+            for item in items:
+                yield to_record(item, tuple([to_image_row(row[1:]) for row in by_item.get(item[0], ())]))
 
     def unplaced(self) -> list[tuple[int, ImageRow]]:
         """Give the images whose rename is not known to be on the disk, with their items' indexes."""

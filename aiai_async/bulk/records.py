@@ -21,7 +21,6 @@ _IMAGE_FIELDS: Final = attrgetter(*IMAGE_COLUMNS.split(", "))
 # `json.dumps` would make a new one each time.
 _ENCODER: Final = json.JSONEncoder(default=str)
 _ITEM_COUNT: Final = len(ITEM_COLUMNS.split(","))
-RECORD_COUNT: Final = len(RECORD_COLUMNS.split(","))
 # An enumeration looks its values up ten times as slowly.
 _STATES: Final = {state.value: state for state in State}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import tempfile
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -197,4 +198,25 @@ def test_renames_that_are_not_known_to_be_on_the_disk(tmp_path: Path) -> None:
     assert journal.unplaced() == []
     journal.note_limits({"images": {"limit": 5, "source": "headers"}})
     assert journal.limits() == {"images": {"limit": 5, "source": "headers"}}
+    journal.close()
+
+
+@pytest.mark.parametrize("states", [None, [State.DONE]])
+def test_the_request_of_an_item_is_read_once(tmp_path: Path, states: list[State] | None) -> None:
+    """However many images it has, and whatever lies between the items that are asked for."""
+    items, images, size = 30, 10, 20_000
+    make_draft(tmp_path / "job.sqlite", [row(line, str(line) + "x" * size) for line in range(1, items + 1)])
+    journal = Journal(tmp_path / "job.sqlite")
+    rows = tuple(ImageRow(k=k, url="u" * (k + 1)) for k in range(images))
+    for index in range(items):
+        state = State.LINKED if index % 3 else State.DONE
+        journal.apply([Ended(index=index, state=state, at=1.0, images=images, rows=rows)])
+    tracemalloc.start()
+    try:
+        found = [(record.item.index, record.rows) for record in journal.records(states)]
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found == [(index, rows) for index in range(0, items, 1 if states is None else 3)]
+    assert most < 4 * len(found) * size
     journal.close()
