@@ -93,13 +93,16 @@ def _write(
     options: argparse.Namespace, results: Sequence[Result], findings: Sequence[Finding], growths: Sequence[Growth]
 ) -> None:
     environment = documents.describe_environment()
+    # A part of the clients replaces no table of all of them.
+    is_all = options.only == "" and len(options.clients) == len(KINDS)
     if options.json is not None:
         before = json.loads(options.json.read_text()) if options.json.exists() else {}
         made = _to_tree(environment, results, findings, growths)
         tree = {name: {**before.get(name, {}), **found} for name, found in made.items()}
         options.json.write_text(json.dumps(tree, indent=1) + "\n")
-    # A part of the scenarios or clients replaces no table of all of them.
-    is_all = options.only == "" and len(options.clients) == len(KINDS)
+        if len(options.clients) == len(KINDS) and (known := _read_results(tree, environment)):
+            # What was measured anew stands beside what was measured before, on the same machine and the same day.
+            results, findings, is_all = known, judge(known), True
     if options.markdown is not None:
         if is_all:
             documents.insert(options.markdown, "results", documents.write_results(results, findings, environment))
@@ -108,6 +111,16 @@ def _write(
             plots.draw(growth, options.markdown.parent)
     if options.readme is not None and is_all:
         documents.insert(options.readme, "results", documents.write_readme(results))
+
+
+def _read_results(tree: Mapping[str, Any], environment: Mapping[str, str]) -> list[Result] | None:
+    """Give the results of all scenarios; None where one is missing, or was measured in another environment."""
+    found = [(scenario, tree["scenarios"].get(scenario.name)) for scenario in SCENARIOS]
+    if not all(each and each["environment"] == environment for _, each in found):
+        return None
+    return [
+        Result(scenario=scenario, rounds=each["rounds"], failures=each["failures"]) for scenario, each in found if each
+    ]
 
 
 def _to_tree(

@@ -6,6 +6,7 @@ disks of networks and clouds, one thread would let 90 items through in a second 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 # Of one file. From about 0.7 ms on many threads are quicker.
@@ -25,15 +26,18 @@ class Pace:
 
     def __init__(self) -> None:
         self._seconds = 0.0
-        """Of a file, in the mean of the last ones."""
+        """Of the quickest file of a group, in the mean of the last ones."""
         self._asked = 0
         """How often it was asked since the disk is slow."""
 
-    def note(self, files: int, *, seconds: float) -> None:
-        """Take note of so many small files that were written and synced one after another, in so many seconds."""
-        if files:
-            each = min(seconds / files, _MOST_SECONDS)
-            self._seconds += (each - self._seconds) * min(1.0, files / _MEMORY)
+    def note(self, seconds: Sequence[float]) -> None:
+        """Take note of small files that were written and synced one after another: how long each took.
+
+        The quickest counts: the others may have waited for the interpreter, which the event loop keeps busy.
+        """
+        if seconds:
+            quickest = min(*seconds, _MOST_SECONDS)
+            self._seconds += (quickest - self._seconds) * min(1.0, len(seconds) / _MEMORY)
 
     def may_leave(self) -> bool:
         """Tell whether the next small image is better left to the thread that writes one after another."""

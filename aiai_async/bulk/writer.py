@@ -176,9 +176,10 @@ class Writer:
             group.end(error)
 
     def _write_now(self, entries: Sequence[_Entry]) -> None:
-        began_at = time.perf_counter()
-        files = sum([entry.finish_files() for entry in entries])
-        self._pace.note(files, seconds=time.perf_counter() - began_at)
+        seconds: list[float] = []
+        for entry in entries:
+            entry.finish_files(seconds)
+        self._pace.note(seconds)
         written = [entry for entry in entries if entry.error is None]
         changes = [entry.change for entry in written]
         changes += [entry.following for entry in written if entry.following is not None]
@@ -261,17 +262,17 @@ class _Entry:
         self.error: WritingError | None = None
         """Why this one is not durable, whatever becomes of the others."""
 
-    def finish_files(self) -> int:
-        """Write and sync what is not yet; where one can't be, none of them stays. Give how many that were."""
-        files = 0
+    def finish_files(self, seconds: list[float]) -> None:
+        """Write and sync what is not yet, and add how long each took; where one can't be, none of them stays."""
         try:
             for sink in self.sinks:
-                files += sink.finish_now()
+                began_at = time.perf_counter()
+                if sink.finish_now():
+                    seconds.append(time.perf_counter() - began_at)
         except WritingError as error:
             self.error = error
             for sink in self.sinks:
                 sink.abort_now()
-        return files
 
 
 def _rows_of(changes: Sequence[Started | Ended]) -> list[ImageRow]:
