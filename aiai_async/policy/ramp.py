@@ -62,7 +62,7 @@ class Ramp:
 
     def __init__(self) -> None:
         self._queue: Final[deque[Unheard]] = deque()
-        """Those that were let go, in that order; some may be heard of already."""
+        """Those that were let go, in that order; some behind the first may be heard of already."""
         self.count = 0
         """How many are unheard of."""
         self.silence = _FIRST_GUESS
@@ -117,10 +117,7 @@ class Ramp:
 
     def settles_at(self) -> float | None:
         """Give when the next is silent for long enough; None: not before another is sent."""
-        queue = self._queue
-        while queue and queue[0].heard:
-            queue.popleft()
-        return self._settles(queue[0]) if queue else None
+        return self._settles(self._queue[0]) if self._queue else None
 
     def send(self, unheard: Unheard) -> None:
         """Note that a request is let go."""
